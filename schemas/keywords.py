@@ -1,0 +1,109 @@
+"""The FITS keywords that events carry, and what the rest of JWST's software calls them."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any, Final
+
+DATAMODEL_PATH: Final = {
+    "TELESCOP": "META.TELESCOPE",
+    "INSTRUME": "META.INSTRUMENT.NAME",
+    "DETECTOR": "META.INSTRUMENT.DETECTOR",
+    "MODULE": "META.INSTRUMENT.MODULE",
+    "CHANNEL": "META.INSTRUMENT.CHANNEL",
+    "BAND": "META.INSTRUMENT.BAND",
+    "FILTER": "META.INSTRUMENT.FILTER",
+    "PUPIL": "META.INSTRUMENT.PUPIL",
+    "GRATING": "META.INSTRUMENT.GRATING",
+    "CORONMSK": "META.INSTRUMENT.CORONAGRAPH",
+    "FXD_SLIT": "META.INSTRUMENT.FIXED_SLIT",
+    "LAMP": "META.INSTRUMENT.LAMP_STATE",
+    "LAMPMODE": "META.INSTRUMENT.LAMP_MODE",
+    "OPMODE": "META.INSTRUMENT.MODE",
+    "EXP_TYPE": "META.EXPOSURE.TYPE",
+    "READPATT": "META.EXPOSURE.READPATT",
+    "NGROUPS": "META.EXPOSURE.NGROUPS",
+    "NINTS": "META.EXPOSURE.NINTS",
+    "NFRAMES": "META.EXPOSURE.NFRAMES",
+    "GROUPGAP": "META.EXPOSURE.GROUPGAP",
+    "PREIMAGE": "META.EXPOSURE.PREIMAGE",
+    "SUBARRAY": "META.SUBARRAY.NAME",
+    "SUBSTRT1": "META.SUBARRAY.XSTART",
+    "SUBSTRT2": "META.SUBARRAY.YSTART",
+    "SUBSIZE1": "META.SUBARRAY.XSIZE",
+    "SUBSIZE2": "META.SUBARRAY.YSIZE",
+    "DATE-OBS": "META.OBSERVATION.DATE",
+    "TIME-OBS": "META.OBSERVATION.TIME",
+    "TSOVISIT": "META.VISIT.TSOVISIT",
+    "CRDS_CTX": "META.REF_FILE.CRDS.CONTEXT_USED",
+}
+"""Keyword to the data model path by which CRDS matches reference files."""
+
+POOL: Final = (
+    "PROGRAM", "OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE", "VISIT_ID", "OBS_ID", "CATEGORY",
+    "TARGETID", "TARGPROP", "TARGNAME", "TARGTYPE", "TARG_RA", "TARG_DEC", "TEMPLATE", "VISITYPE", "BKGDTARG",
+    "CROWDFLD", "IS_PSF", "ASNPOOL", "MU_RA", "MU_DEC", "PNTG_SEQ", "PATTTYPE", "PATT_NUM", "NUMDTHPT",
+    "SUBPXPTS", "SUBPXPAT", "NOD_TYPE", "DITHERID", "EXPCOUNT", "EXPSTART", "EXPEND", "EXPRIPAR", "EXSEGNUM",
+    "EXSEGTOT", "INTSTART", "INTEND", "GS_V3_PA", "HGA_MOVE", "APERNAME", "PCS_MODE", "WFSVISIT", "SELFREF",
+    "MSAMETFL", "MSAMETID", "TGROUP", "TFRAME", "EFFEXPTM", "DATAMODL",
+)  # fmt: skip
+"""Further columns of an association pool, and what it takes to group exposures."""
+
+EVENT_KEYWORDS: Final = (*DATAMODEL_PATH, *POOL)
+"""Every keyword that an event may carry, in this order."""
+
+SCIENCE_KEYWORDS: Final = (
+    "TELESCOP", "INSTRUME", "DETECTOR", "MODULE", "CHANNEL", "BAND", "FILTER", "PUPIL", "GRATING", "CORONMSK",
+    "FXD_SLIT", "EXP_TYPE", "READPATT", "NINTS", "NGROUPS", "NFRAMES", "GROUPGAP", "NRSTSTRT", "NRESETS",
+    "TSAMPLE", "TFRAME", "TGROUP", "EFFINTTM", "EFFEXPTM", "DRPFRMS1", "DRPFRMS3", "SUBARRAY", "SUBSTRT1",
+    "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "FASTAXIS", "SLOWAXIS", "DATE-OBS", "TIME-OBS", "EXPSTART", "EXPMID",
+    "EXPEND", "INTSTART", "INTEND", "EXSEGNUM", "EXSEGTOT", "PROGRAM", "OBSERVTN", "VISIT", "TARGPROP",
+    "TARGNAME", "TARG_RA", "TARG_DEC", "MU_RA", "MU_DEC", "PATT_NUM", "NUMDTHPT", "RA_V1", "DEC_V1", "PA_V3",
+    "RA_REF", "DEC_REF", "V2_REF", "V3_REF", "ROLL_REF", "VPARITY", "V3I_YANG", "VA_SCALE", "VELOSYS", "BUNIT",
+    "PHOTMJSR", "PHOTUJA2", "PIXAR_SR", "PIXAR_A2", "GAINFACT", "PXSCLRT", "XPOSURE", "TEXPTIME", "APERNAME",
+    "LAMP", "OPMODE", "PREIMAGE", "TSOVISIT", "BKGDTARG", "IS_PSF", "MSAMETFL", "MSAMETID",
+)  # fmt: skip
+"""Keywords that say what the data are. Only these enter a content digest: all others tell how they were made."""
+
+REFERENCE_KEYWORD: Final = {
+    "mask": "R_MASK",
+    "saturation": "R_SATURA",
+    "superbias": "R_SUPERB",
+    "refpix": "R_REFPIX",
+    "linearity": "R_LINEAR",
+    "dark": "R_DARK",
+    "gain": "R_GAIN",
+    "readnoise": "R_READNO",
+    "distortion": "R_DISTOR",
+    "filteroffset": "R_FILOFF",
+    "flat": "R_FLAT",
+    "photom": "R_PHOTOM",
+    "area": "R_AREA",
+    "apcorr": "R_APCORR",
+    "abvegaoffset": "R_ABVEGA",
+}
+"""Keyword in which JWST files name the reference file of a type."""
+
+
+def event_keywords(get: Mapping[str, Any]) -> dict[str, str | int | float | bool]:
+    """Return those of `EVENT_KEYWORDS` that a header (anything with ``get``) has.
+
+    Parameters
+    ----------
+    get : mapping
+        FITS keywords.
+    """
+    found = {keyword: get.get(keyword) for keyword in EVENT_KEYWORDS}
+    return {k: v for k, v in found.items() if isinstance(v, str | int | float | bool)}
+
+
+def crds_parameters(keywords: Mapping[str, Any]) -> dict[str, str]:
+    """Return the matching parameters by which CRDS picks references for an exposure."""
+    found = {path: keywords.get(keyword) for keyword, path in DATAMODEL_PATH.items()}
+    return {path: _crds_text(value) for path, value in found.items() if value is not None}
+
+
+def _crds_text(value: Any) -> str:
+    if isinstance(value, bool):
+        return "TRUE" if value else "FALSE"
+    return str(value).strip().upper()

@@ -1,0 +1,190 @@
+"""The kinds of product that flow through the pipeline.
+
+Each is a frozen dataclass of arrays and a :class:`~schemas.meta.Meta`. How each is laid out in a FITS file is told
+once, in :mod:`schemas.layout`.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Sequence
+from dataclasses import dataclass, fields, replace
+from typing import Any, Self
+
+import numpy as np
+from astropy.table import QTable
+from numpy.typing import NDArray
+
+from schemas.meta import Meta
+
+Float32 = NDArray[np.float32]
+Flags8 = NDArray[np.uint8]
+Flags32 = NDArray[np.uint32]
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Product:
+    """What all kinds have: metadata, and a name taken from it.
+
+    Attributes
+    ----------
+    meta : Meta
+        Keywords, WCS, provenance.
+    donated : bool
+        Whether whoever holds the product gave its arrays away to be overwritten: set by the pipeline runner
+        between two steps, never on what a public call takes or returns.
+    """
+
+    meta: Meta
+    donated: bool = False
+
+    def arrays(self) -> dict[str, np.ndarray]:
+        """Return the arrays by attribute name, without those that are None."""
+        held = {f.name: getattr(self, f.name) for f in fields(self)}
+        return {name: value for name, value in held.items() if isinstance(value, np.ndarray)}
+
+    def edit(self, *names: str) -> Self:
+        """Return a product whose arrays `names` may be written to.
+
+        They are copies, except where the arrays were donated: then they are the very same.
+        """
+        if self.donated:
+            return self
+        return replace(self, donated=False, **{name: np.array(getattr(self, name)) for name in names})
+
+    def with_meta(self, meta: Meta) -> Self:
+        """Return the same arrays under other metadata."""
+        return replace(self, meta=meta)
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Ramp(Product):
+    """Up-the-ramp samples of an exposure, or of a block of its integrations.
+
+    Attributes
+    ----------
+    data : ndarray (nint, ngroup, ny, nx)
+        Counts in DN; float32, or the raw uint16 of a Level-1b file before the first step.
+    groupdq : ndarray of uint8 (nint, ngroup, ny, nx)
+        Flags of each sample.
+    pixeldq : ndarray of uint32 (ny, nx)
+        Flags of each pixel.
+    zeroframe : ndarray (nint, ny, nx), optional
+        The first frame of each integration, where frames are averaged on board.
+    first_integration : int
+        Index in the exposure of the block's first integration.
+    """
+
+    data: NDArray[Any]
+    groupdq: Flags8
+    pixeldq: Flags32
+    zeroframe: NDArray[Any] | None = None
+    first_integration: int = 0
+
+    @property
+    def shape(self) -> tuple[int, int, int, int]:
+        """Return (nint, ngroup, ny, nx)."""
+        nint, ngroup, ny, nx = self.data.shape
+        return nint, ngroup, ny, nx
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Rate(Product):
+    """Slopes, or the calibrated image made of them: one image, or one for each integration.
+
+    Attributes
+    ----------
+    data, err : ndarray of float32 (ny, nx) or (nint, ny, nx)
+        Count rate in DN/s (surface brightness in MJy/sr once calibrated) and its total standard error.
+    dq : ndarray of uint32
+        Flags, same shape.
+    var_poisson, var_rnoise : ndarray of float32
+        Variance due to photon noise and to read noise, same shape; their sum (and `var_flat`) is ``err**2``.
+    var_flat : ndarray of float32, optional
+        Variance due to the flat field.
+    area : ndarray of float32 (ny, nx), optional
+        Pixel area relative to the nominal one.
+    chisq, dof : ndarray of float32 and of int16, optional
+        Of the straight-line fit, where it was asked for.
+    first_integration : int
+        Index in the exposure of the first integration.
+    """
+
+    data: Float32
+    err: Float32
+    dq: Flags32
+    var_poisson: Float32
+    var_rnoise: Float32
+    var_flat: Float32 | None = None
+    area: Float32 | None = None
+    chisq: Float32 | None = None
+    dof: NDArray[np.int16] | None = None
+    first_integration: int = 0
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Resampled(Product):
+    """An image on a rectified grid, made of one exposure or of many.
+
+    Attributes
+    ----------
+    data, err : ndarray of float32 (ny, nx)
+        Surface brightness in MJy/sr and its standard error; NaN where there is no coverage.
+    con : ndarray of int32 (nplane, ny, nx)
+        Context: bit `i` of plane `p` is set where input ``32 p + i`` contributed.
+    wht : ndarray of float32 (ny, nx)
+        Weight.
+    var_poisson, var_rnoise, var_flat : ndarray of float32 (ny, nx)
+        Variances.
+    """
+
+    data: Float32
+    err: Float32
+    con: NDArray[np.int32]
+    wht: Float32
+    var_poisson: Float32
+    var_rnoise: Float32
+    var_flat: Float32 | None = None
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Segmentation(Product):
+    """Which source each pixel of a mosaic belongs to.
+
+    Attributes
+    ----------
+    data : ndarray of uint32 (ny, nx)
+        Label of the source in its catalogue; 0 is background.
+    """
+
+    data: Flags32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Catalogue(Product):
+    """Sources found on a mosaic.
+
+    Attributes
+    ----------
+    sources : astropy.table.QTable
+        A row for each source; columns with units and descriptions.
+    """
+
+    sources: QTable
+
+
+def concatenate(blocks: Sequence[Ramp | Rate]) -> Ramp | Rate:
+    """Join blocks of integrations, given in order, into one product.
+
+    Flags of pixels (`Ramp.pixeldq`) are joined by OR, so that any division into blocks gives the same.
+    """
+    first = blocks[0]
+    if len(blocks) == 1:
+        return first
+    joined: dict[str, Any] = {}
+    for name, array in first.arrays().items():
+        parts = [getattr(block, name) for block in blocks]
+        if name in ("pixeldq", "area"):
+            joined[name] = np.bitwise_or.reduce(parts) if name == "pixeldq" else array
+        else:
+            joined[name] = np.concatenate(parts)
+    return replace(first, **joined)

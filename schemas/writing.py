@@ -1,0 +1,217 @@
+"""Write products as JWST FITS files, whole or by blocks of integrations.
+
+Headers and tables are made by astropy; arrays are streamed after them, so that no second copy of a long exposure
+is ever held. The same product gives the same bytes, however many blocks it is written in.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import io
+import os
+from collections.abc import Mapping
+from dataclasses import asdict
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+from astropy.io import fits
+
+from schemas import layout as layouts
+from schemas.arrays import BZERO, CHUNK, bitpix, to_stored
+from schemas.canonical import canonical_json
+from schemas.content import content_digest_of
+from schemas.layout import Layout, Plane
+from schemas.meta import Keywords, Meta, Provenance
+from schemas.products import Product
+from schemas.wcs_extension import wcs_hdu, wcs_to_bytes
+
+_BLOCK = 2880
+
+
+def write(product: Product, path: str | Path) -> str:
+    """Write a product to a FITS file, at once or not at all.
+
+    Parameters
+    ----------
+    product : Product
+        Of a kind with a layout in :mod:`schemas.layout`.
+    path : str or Path
+        The file; one that is there is replaced in one move.
+
+    Returns
+    -------
+    str
+        The content digest of what was written.
+    """
+    target = Path(path)
+    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    try:
+        shape = product.arrays()["data"].shape
+        with ProductWriter(partial, product, shape[0], filename=target.name) as writer:
+            writer.append(product)
+            content = writer.finish(product.meta.provenance)
+        partial.replace(target)
+    finally:
+        partial.unlink(missing_ok=True)
+    return content
+
+
+class ProductWriter:
+    """A product file being written by blocks of integrations.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file, which must be nobody else's until `finish` returns.
+    template : Product
+        The first block: it gives the metadata, and which arrays there are.
+    nint : int
+        Number of integrations of the whole; not used for images.
+    filename : str, optional
+        FILENAME in the header, if not the name in `path`.
+    """
+
+    def __init__(self, path: str | Path, template: Product, nint: int, filename: str | None = None) -> None:
+        self.path = Path(path)
+        self.layout_name = layouts.layout_name(template)
+        self.layout: Layout = layouts.BY_NAME[self.layout_name]
+        self._blocked = self.layout_name in ("ramp", "cube")
+        self._meta = template.meta
+        self._filename = filename or self.path.name
+        arrays = template.arrays()
+        self._planes = [plane for plane in self.layout.planes if plane.attribute in arrays]
+        self._shapes = {p.attribute: self._full_shape(p, arrays[p.attribute], nint) for p in self._planes}
+        self._hashes = {plane.extname: hashlib.sha256() for plane in self._planes}
+        self._offsets: dict[str, int] = {}
+        self._once: dict[str, np.ndarray] = {}
+        self._written = 0
+        self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115  closed by __exit__
+        self._write_headers()
+
+    def __enter__(self) -> ProductWriter:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self._file.close()
+
+    def append(self, block: Product) -> None:
+        """Write the next block of integrations."""
+        arrays = block.arrays()
+        count = arrays["data"].shape[0]
+        for plane in self._planes:
+            array = arrays[plane.attribute]
+            if plane.per_integration or not self._blocked:
+                done = self._written * int(np.prod(array.shape[1:])) if self._blocked else 0
+                self._stream(plane, array, done)
+            elif plane.attribute in self._once and plane.attribute == "pixeldq":
+                self._once[plane.attribute] = self._once[plane.attribute] | array
+            else:
+                self._once[plane.attribute] = array
+        self._written += count
+
+    def finish(self, provenance: Provenance) -> str:
+        """Write what comes after the arrays, flush to the disk, and return the content digest.
+
+        Parameters
+        ----------
+        provenance : Provenance
+            Goes into the extension CALSTREAM.
+        """
+        for plane in self._planes:
+            if plane.attribute in self._once:
+                self._stream(plane, self._once[plane.attribute], 0)
+        wcs = wcs_to_bytes(self._meta.wcs) if self._meta.wcs is not None else None
+        tail = _tail(self._meta, provenance, self.layout_name, wcs)
+        os.pwrite(self._file.fileno(), tail, self._end)
+        os.fsync(self._file.fileno())
+        return content_digest_of(
+            self.layout_name,
+            {p.extname: (p.dtype, self._shapes[p.attribute], self._hashes[p.extname].hexdigest()) for p in self._planes},
+            self._meta,
+            wcs,
+        )
+
+    def _full_shape(self, plane: Plane, array: np.ndarray, nint: int) -> tuple[int, ...]:
+        if self._blocked and plane.per_integration:
+            return (nint, *array.shape[1:])
+        return array.shape
+
+    def _write_headers(self) -> None:
+        offset = self._put(_primary_header(self._meta, self.layout, self._filename), 0)
+        for plane in self._planes:
+            shape = self._shapes[plane.attribute]
+            offset = self._put(_plane_header(plane, shape, self._meta), offset)
+            self._offsets[plane.extname] = offset
+            size = int(np.prod(shape)) * np.dtype(plane.dtype).itemsize
+            offset += _padded(size)
+        self._end = offset
+        self._file.truncate(offset)
+
+    def _put(self, header: fits.Header, offset: int) -> int:
+        text = header.tostring().encode("ascii")
+        os.pwrite(self._file.fileno(), text, offset)
+        return offset + len(text)
+
+    def _stream(self, plane: Plane, array: np.ndarray, first: int) -> None:
+        flat = np.ascontiguousarray(array).reshape(-1)
+        itemsize = np.dtype(plane.dtype).itemsize
+        for begin in range(0, flat.size, CHUNK):
+            stored = to_stored(flat[begin : begin + CHUNK], plane.dtype).data
+            self._hashes[plane.extname].update(stored)
+            _write_all(self._file.fileno(), stored, self._offsets[plane.extname] + (first + begin) * itemsize)
+
+
+def _write_all(fd: int, content: memoryview, offset: int) -> None:
+    view = content.cast("B")
+    while view:
+        written = os.pwrite(fd, view, offset)
+        view, offset = view[written:], offset + written
+
+
+def _padded(size: int) -> int:
+    return -(-size // _BLOCK) * _BLOCK
+
+
+def _primary_header(meta: Meta, layout: Layout, filename: str) -> fits.Header:
+    header = fits.Header([("SIMPLE", True), ("BITPIX", 8), ("NAXIS", 0), ("EXTEND", True)])
+    header.extend(meta.primary.header(), unique=False, update=False, strip=True)
+    header["FILENAME"] = (filename, "Name of the file")
+    header["DATAMODL"] = (layout.datamodl, "Type of data model")
+    header["TELESCOP"] = (meta.primary.get("TELESCOP", "JWST"), "Telescope used to acquire the data")
+    return header
+
+
+def _plane_header(plane: Plane, shape: tuple[int, ...], meta: Meta) -> fits.Header:
+    header = fits.Header([("XTENSION", "IMAGE"), ("BITPIX", bitpix(plane.dtype)), ("NAXIS", len(shape))])
+    for axis, size in enumerate(reversed(shape), start=1):
+        header[f"NAXIS{axis}"] = size
+    header["PCOUNT"], header["GCOUNT"] = 0, 1
+    if plane.dtype in BZERO:
+        header["BSCALE"], header["BZERO"] = 1, BZERO[plane.dtype]
+    header["EXTNAME"] = plane.extname
+    unit = meta.science.get("BUNIT")
+    if plane.attribute == "data":
+        header.extend(meta.science.header(), unique=False, update=False, strip=True)
+    elif unit and plane.unit:
+        header["BUNIT"] = unit if plane.unit == "count" else f"({unit})2"
+    return header
+
+
+def _tail(meta: Meta, provenance: Provenance, layout_name: str, wcs: bytes | None) -> bytes:
+    hdus: list[Any] = [fits.PrimaryHDU()]
+    for name, rows in meta.tables.items():
+        hdus.append(fits.BinTableHDU(np.array(rows), name=name))
+    if wcs is not None:
+        hdus.append(wcs_hdu(wcs))
+    tree = {"layout": layout_name, "layout_version": layouts.VERSION, **asdict(provenance)}
+    text = np.frombuffer(canonical_json(tree).encode(), np.uint8)
+    hdus.append(fits.ImageHDU(text, name="CALSTREAM"))
+    buffer = io.BytesIO()
+    fits.HDUList(hdus).writeto(buffer, output_verify="silentfix")
+    return buffer.getvalue()[_BLOCK:]
+
+
+def science_keywords(meta: Meta) -> Mapping[str, Any]:
+    """Return all keywords of a product: the SCI header's, overridden by the primary one's."""
+    return Keywords({**dict(meta.science), **dict(meta.primary)})
