@@ -1,0 +1,203 @@
+"""Slopes by generalised least squares (Brandt 2024a, PASP 136, 045004).
+
+The covariance of a ramp's differences depends on the count rate, which is what is being fitted. Weights that know the
+data's own fluctuations bias the slope; Brandt (section 5) shows that the bias vanishes to first order when the rate that
+enters the covariance is itself the optimal estimate. So the ramp is fitted twice: weights from a plain mean rate
+give a nearly optimal rate, weights from that rate give the slope.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
+from processors.ramps.kernels import (
+    D,
+    DNU,
+    DT,
+    JUMP,
+    NSCRATCH,
+    SAT,
+    TILE,
+    collect,
+    gather,
+    readnoise_part,
+    reduce,
+)
+from schemas.dq import DQ
+
+NO_GAIN = np.uint32(DQ.NO_GAIN_VALUE)
+SLOPE, VAR_P, VAR_R, CHI2 = range(4)
+
+
+@dataclass(frozen=True)
+class Slopes:
+    """Fitted count rates of one integration.
+
+    Parameters
+    ----------
+    slope : ndarray `(ny, nx)`, float32
+        Count rate, DN/s; NaN where there is none.
+    err : ndarray `(ny, nx)`, float32
+        Standard deviation of the slope, DN/s.
+    var_poisson, var_rnoise : ndarray `(ny, nx)`, float32
+        Its variance by source, (DN/s)^2.
+    chi2 : ndarray `(ny, nx)`, float32
+        Chi-squared of the fit (zero for the algorithm that has none).
+    ndiff : ndarray `(ny, nx)`, int16
+        Differences of groups used; 0 where there was no fit or only a single group.
+    dq : ndarray `(ny, nx)`, uint32
+        Pixel flags: the input's, and what the groups add.
+    """
+
+    slope: Float32
+    err: Float32
+    var_poisson: Float32
+    var_rnoise: Float32
+    chi2: Float32
+    ndiff: NDArray[np.int16]
+    dq: NDArray[np.uint32]
+
+    @property
+    def ndof(self) -> NDArray[np.int16]:
+        """Degrees of freedom of chi-squared, `(ny, nx)`."""
+        return np.maximum(self.ndiff - 1, 0).astype(np.int16)
+
+
+def fit_slopes(
+    data: Float32,
+    groupdq: NDArray[np.uint8],
+    pattern: ReadPattern,
+    noise: PixelNoise,
+    *,
+    pixeldq: NDArray[np.uint32] | None = None,
+    suppress_one_group: bool = True,
+) -> Slopes:
+    """Fit the ramps of one integration.
+
+    Parameters
+    ----------
+    data : ndarray `(ngroup, ny, nx)`, float32
+        Ramps in DN.
+    groupdq : ndarray `(ngroup, ny, nx)`, uint8
+        Group flags. DO_NOT_USE groups are left out and bridged, JUMP_DET breaks the ramp between the group before and the
+        flagged one, SATURATED ends it. Other bits are ignored.
+    pattern : ReadPattern
+        Read times of the groups.
+    noise : PixelNoise
+        Gain, read noise and dark rate, `(ny, nx)`.
+    pixeldq : ndarray `(ny, nx)`, uint32, optional
+        Pixel flags; pixels with DO_NOT_USE are not fitted.
+    suppress_one_group : bool
+        Whether ramps with a single good group, in an exposure of several groups, count as having none. If not, and it is
+        the first group, its rate is the group's value over its mean time, with the read noise of a difference (what the
+        standard pipeline does).
+
+    Returns
+    -------
+    Slopes
+        Rates and errors. Where nothing can be fitted (no usable difference, no positive finite gain or read noise) all
+        is NaN and DO_NOT_USE is set.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree.
+    """
+    check_shapes(data, groupdq, pattern)
+    ngroup, ny, nx = data.shape
+    planes = noise.arrays((ny, nx))
+    pixels = np.zeros((ny, nx), np.uint32) if pixeldq is None else pixeldq.astype(np.uint32)
+    values = np.empty((4, ny, nx), np.float32)
+    err = np.empty((ny, nx), np.float32)
+    ndiff = np.empty((ny, nx), np.int16)
+    single = ngroup == 1 or not suppress_one_group
+    ramps = np.ascontiguousarray(data, np.float32)
+    flags = np.ascontiguousarray(groupdq)
+    _fit(ramps, flags, pattern.table, planes, single, (values, err, ndiff, pixels))
+    return Slopes(values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2], ndiff, pixels)
+
+
+def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern) -> None:
+    """Raise ValueError unless data and flags have one shape `(ngroup, ny, nx)` and the pattern as many groups."""
+    if data.ndim != 3 or data.shape != groupdq.shape:
+        raise ValueError(f"data {data.shape} and groupdq {groupdq.shape} must both be (ngroup, ny, nx)")
+    if groupdq.dtype != np.uint8:
+        raise ValueError(f"groupdq must be uint8, not {groupdq.dtype}")
+    if data.shape[0] != pattern.ngroups:
+        raise ValueError(f"the data have {data.shape[0]} groups, the read pattern {pattern.ngroups}")
+
+
+@njit(cache=True, parallel=True)
+def _fit(data, groupdq, table, planes, single, out):
+    ngroup, ny, nx = data.shape
+    values, err, ndiff, dq = out
+    gain, readnoise, dark = planes
+    for y in prange(ny):
+        ramps = np.empty((TILE, ngroup), np.float32)
+        flags = np.empty((TILE, ngroup), np.uint8)
+        w = np.empty((NSCRATCH, ngroup))
+        end = np.empty(ngroup, np.int64)
+        for x0 in range(0, nx, TILE):
+            for k in range(gather(data, groupdq, y, x0, ramps, flags)):
+                x = x0 + k
+                dq[y, x] |= _pixel_flags(flags[k], gain[y, x], readnoise[y, x])
+                fit = (np.nan, np.nan, np.nan, np.nan, 0.0)
+                if not dq[y, x] & DNU:
+                    noise = (np.float64(gain[y, x]), 0.5 * np.float64(readnoise[y, x]) ** 2, np.float64(dark[y, x]))
+                    n, first = collect(ramps[k], flags[k], table, w, end)
+                    if n:
+                        fit = _fit_ramp(w, n, noise)
+                    elif single and first == 0:
+                        fit = _fit_single(ramps[k, 0], table, noise)
+                for i in range(4):
+                    values[i, y, x] = fit[i]
+                err[y, x] = np.sqrt(fit[VAR_P] + fit[VAR_R])
+                ndiff[y, x] = int(fit[4])
+                if not np.isfinite(fit[SLOPE]):
+                    dq[y, x] |= np.uint32(DNU)
+
+
+@njit(cache=True)
+def _pixel_flags(flags, gain, readnoise):
+    """Flags of a pixel from its groups' and from its references."""
+    seen = np.uint32(0)
+    for g in range(flags.size):
+        seen |= flags[g]
+    seen &= np.uint32(SAT | JUMP)
+    if not (gain > 0.0 and np.isfinite(gain)):
+        seen |= NO_GAIN | np.uint32(DNU)
+    if not (readnoise > 0.0 and np.isfinite(readnoise)):
+        seen |= np.uint32(DNU)
+    return seen
+
+
+@njit(cache=True)
+def _fit_ramp(w, n, noise):
+    """Slope, its Poisson and read-noise variances, chi-squared, and n; the covariance's rate is refined once."""
+    gain, read, dark = noise
+    total, span = 0.0, 0.0
+    for i in range(n):
+        total += w[D, i]
+        span += w[DT, i]
+    rate = total / span
+    a, b, c = 0.0, 0.0, 1.0
+    for _ in range(2):
+        a, b, c = reduce(w, n, max(rate + dark, 0.0) / gain, read)
+        rate = b / c
+    var_read = read * readnoise_part(w, n) / (c * c)
+    return rate, max(1.0 / c - var_read, 0.0), var_read, max(a - b * b / c, 0.0), float(n)
+
+
+@njit(cache=True)
+def _fit_single(value, table, noise):
+    """Rate from the first group alone: its charge since the reset over its mean time."""
+    gain, read, dark = noise
+    t = table[0, 0]
+    rate = value / t
+    poisson = max(rate + dark, 0.0) / gain * table[1, 0] / t**2
+    return rate, poisson, 2.0 * read * table[2, 0] / t**2, 0.0, 0.0

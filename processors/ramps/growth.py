@@ -1,0 +1,53 @@
+"""Flags that spread from a jump to its neighbours in space."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from processors.ramps.kernels import DNU, JUMP, SAT
+
+
+@dataclass(frozen=True)
+class Neighbours:
+    """Which jumps spread to the four neighbouring pixels, by their significance.
+
+    Charge leaks between pixels by capacitive coupling and diffusion, so a neighbour of a strong hit is spoilt below its own
+    detection threshold.
+
+    Parameters
+    ----------
+    minimum, maximum : float
+        Sigma; jumps strictly between them spread.
+    """
+
+    minimum: float = 10.0
+    maximum: float = 1000.0
+
+
+@njit(cache=True, parallel=True)
+def grow(groupdq: NDArray[np.uint8], seeds: NDArray[np.bool_]) -> None:
+    """Set JUMP_DET in place on the four neighbours of seeds that are neither saturated nor unusable.
+
+    Parameters
+    ----------
+    groupdq : ndarray `(ngroup, ny, nx)`, uint8
+        Group flags, changed in place.
+    seeds : ndarray `(ngroup, ny, nx)`, bool
+        Jumps that spread.
+    """
+    ngroup, ny, nx = groupdq.shape
+    for y in prange(ny):
+        for g in range(1, ngroup):
+            for x in range(nx):
+                near = (
+                    (y > 0 and seeds[g, y - 1, x])
+                    or (y + 1 < ny and seeds[g, y + 1, x])
+                    or (x > 0 and seeds[g, y, x - 1])
+                    or (x + 1 < nx and seeds[g, y, x + 1])
+                )
+                if near and not groupdq[g, y, x] & (SAT | DNU):
+                    groupdq[g, y, x] |= JUMP

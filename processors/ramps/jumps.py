@@ -1,0 +1,267 @@
+"""Cosmic rays by likelihood (Brandt 2024b, PASP 136, 045005).
+
+A hit adds an unknown charge to one difference of a ramp, or shares it between two when it falls within an averaged group.
+Freeing one difference, or two successive ones, lowers chi-squared; the exact decrease for every candidate follows from
+one factorisation of the covariance. The best candidate beyond its threshold is taken out, and so on until none is left.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
+from processors.ramps.gls import check_shapes
+from processors.ramps.kernels import (
+    AP,
+    AR,
+    BP,
+    BR,
+    DNU,
+    DT,
+    INV,
+    JUMP,
+    NSCRATCH,
+    SAT,
+    TILE,
+    D,
+    L,
+    U,
+    V,
+    collect,
+    gather,
+    reduce,
+)
+from processors.ramps.growth import Neighbours, grow
+
+Q, Z, CII, CIJ = range(NSCRATCH, NSCRATCH + 4)
+"""More rows of scratch: C^-1 dt, C^-1 times the residual, and diagonal and upper off-diagonal of C^-1."""
+NROWS = NSCRATCH + 4
+
+
+@dataclass(frozen=True)
+class JumpThresholds:
+    """When a jump is believed, and what else is flagged because of it.
+
+    Parameters
+    ----------
+    one : float
+        Decrease of chi-squared beyond which one difference is taken out; 4.5 sigma by default.
+    two : float
+        The same for two successive differences; the same false-alarm probability with two degrees of freedom.
+    after : tuple of (float, int)
+        Pairs of a jump's size in DN and the number of groups after it that are flagged too, when it is at least that big.
+    neighbours : Neighbours or None
+        Growth into the four neighbouring pixels.
+    """
+
+    one: float = 20.25
+    two: float = 23.8
+    after: tuple[tuple[float, int], ...] = ()
+    neighbours: Neighbours | None = Neighbours()
+
+
+def find_jumps(
+    data: Float32,
+    groupdq: NDArray[np.uint8],
+    pattern: ReadPattern,
+    noise: PixelNoise,
+    thresholds: JumpThresholds | None = None,
+    *,
+    pixeldq: NDArray[np.uint32] | None = None,
+) -> NDArray[np.uint8]:
+    """Flag the jumps of one integration.
+
+    Parameters
+    ----------
+    data : ndarray `(ngroup, ny, nx)`, float32
+        Ramps in DN.
+    groupdq : ndarray `(ngroup, ny, nx)`, uint8
+        Group flags; jumps that are flagged already stay, and their differences are not looked at.
+    pattern : ReadPattern
+        Read times of the groups.
+    noise : PixelNoise
+        Gain, read noise and dark rate, `(ny, nx)`.
+    thresholds : JumpThresholds, optional
+        Thresholds and what is flagged besides.
+    pixeldq : ndarray `(ny, nx)`, uint32, optional
+        Pixels with DO_NOT_USE are not searched.
+
+    Returns
+    -------
+    ndarray `(ngroup, ny, nx)`, uint8
+        A copy of `groupdq` with JUMP_DET on each group whose difference from the group before is spoilt. Groups with
+        SATURATED or DO_NOT_USE get no JUMP_DET, except where a difference across unusable groups jumps: there the group
+        that ends it.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree.
+    """
+    check_shapes(data, groupdq, pattern)
+    limits = JumpThresholds() if thresholds is None else thresholds
+    planes = noise.arrays(data.shape[1:])
+    skip = np.zeros(data.shape[1:], np.bool_) if pixeldq is None else (pixeldq & DQ_DNU) != 0
+    flags = np.array(groupdq, order="C")
+    if pattern.ngroups < 3:
+        return flags
+    after = np.array(limits.after, np.float64).reshape(-1, 2)
+    sides = limits.neighbours
+    span = (sides.minimum, sides.maximum) if sides else (np.inf, np.inf)
+    seeds = np.zeros(flags.shape if sides else (1, 1, 1), np.bool_)
+    cuts = (float(limits.one), float(limits.two), float(span[0]), float(span[1]))
+    _search(np.ascontiguousarray(data, np.float32), flags, pattern.table, (*planes, skip), cuts, after, seeds)
+    if sides:
+        grow(flags, seeds)
+    return flags
+
+
+DQ_DNU = np.uint32(DNU)
+
+
+@njit(cache=True, parallel=True)
+def _search(data, groupdq, table, planes, cuts, after, seeds):
+    ngroup, ny, nx = data.shape
+    gain, readnoise, dark, skip = planes
+    for y in prange(ny):
+        ramps = np.empty((TILE, ngroup), np.float32)
+        flags = np.empty((TILE, ngroup), np.uint8)
+        w = np.empty((NROWS, ngroup))
+        end = np.empty(ngroup, np.int64)
+        found = np.zeros((2, ngroup))
+        for x0 in range(0, nx, TILE):
+            for k in range(gather(data, groupdq, y, x0, ramps, flags)):
+                x = x0 + k
+                g, r = np.float64(gain[y, x]), np.float64(readnoise[y, x])
+                if skip[y, x] or not (g > 0.0 and r > 0.0 and np.isfinite(g + r)):
+                    continue
+                n, _ = collect(ramps[k], flags[k], table, w, end)
+                if n < 2 or not _search_ramp(w, n, end, (g, 0.5 * r * r, np.float64(dark[y, x])), cuts, found):
+                    continue
+                _flag(found, after, groupdq[:, y, x])
+                for i in range(ngroup):
+                    if found[0, i] > cuts[2] and found[0, i] < cuts[3]:
+                        seeds[i, y, x] = True
+                found[:] = 0.0
+
+
+@njit(cache=True)
+def _search_ramp(w, n, end, noise, cuts, found):
+    """Take jumps out of a ramp until none is left; `found` gets their significance and size at their groups.
+
+    Returns whether there was any.
+    """
+    gain, read, dark = noise
+    any_found = False
+    while n >= 2:
+        rate = max(_typical_rate(w, n) + dark, 0.0) / gain
+        a, b, c = reduce(w, n, rate, read)
+        if a - b * b / c <= min(cuts[0], cuts[1]):
+            break  # no candidate can lower chi-squared by more than all of it
+        _inverse(w, n, b / c)
+        first, count, excess = _best_candidate(w, n, c, cuts)
+        if count == 0:
+            break
+        any_found = True
+        sigma = np.sqrt(excess)
+        for i in range(first, first + count):
+            free = w[CII, i] - w[Q, i] ** 2 / c
+            found[0, end[i]] = sigma
+            found[1, end[i]] = w[Z, i] / free
+        n = _remove(w, n, first, count, end)
+    return any_found
+
+
+@njit(cache=True)
+def _typical_rate(w, n):
+    """Median of the differences' rates; of two the smaller, because hits add charge."""
+    rates = w[Z]
+    for i in range(n):
+        rate = w[D, i] / w[DT, i]
+        j = i
+        while j > 0 and rates[j - 1] > rate:
+            rates[j] = rates[j - 1]
+            j -= 1
+        rates[j] = rate
+    if n == 2:
+        return rates[0]
+    return 0.5 * (rates[(n - 1) // 2] + rates[n // 2])
+
+
+@njit(cache=True)
+def _inverse(w, n, slope):
+    """Back-substitute: C^-1 dt, C^-1 (d - slope dt), and the elements of C^-1 next to its diagonal."""
+    last = n - 1
+    w[CII, last] = w[INV, last]
+    w[Q, last] = w[V, last] * w[INV, last]
+    w[Z, last] = (w[U, last] - slope * w[V, last]) * w[INV, last]
+    for i in range(n - 2, -1, -1):
+        factor = w[L, i + 1]
+        w[CIJ, i] = -factor * w[CII, i + 1]
+        w[CII, i] = w[INV, i] - factor * w[CIJ, i]
+        w[Q, i] = w[V, i] * w[INV, i] - factor * w[Q, i + 1]
+        w[Z, i] = (w[U, i] - slope * w[V, i]) * w[INV, i] - factor * w[Z, i + 1]
+
+
+@njit(cache=True)
+def _best_candidate(w, n, c, cuts):
+    """Find the candidate that exceeds its threshold by most.
+
+    With P = C^-1 - q q / c, z = P d, freeing differences S lowers chi-squared by ``z_S (P_SS)^-1 z_S``. Two are only freed
+    together where they share an averaged group, which a hit can split, and two or more would be left.
+
+    Returns
+    -------
+    first, count : int
+        First difference and number of differences (0 for none).
+    excess : float
+        The decrease of chi-squared.
+    """
+    first, count, excess, margin = -1, 0, 0.0, 0.0
+    for i in range(n):
+        pii = w[CII, i] - w[Q, i] ** 2 / c
+        gain = w[Z, i] ** 2 / pii
+        # with only two differences either explains the excess as well; a hit is the one with more charge
+        better = n > 2 or w[D, i] / w[DT, i] > w[D, 1 - i] / w[DT, 1 - i]
+        if gain - cuts[0] > margin and better:
+            first, count, excess, margin = i, 1, gain, gain - cuts[0]
+        if n > 3 and i + 1 < n and -1.0 < w[BR, i + 1] < 0.0:
+            pjj = w[CII, i + 1] - w[Q, i + 1] ** 2 / c
+            pij = w[CIJ, i] - w[Q, i] * w[Q, i + 1] / c
+            zi, zj = w[Z, i], w[Z, i + 1]
+            gain = (zi * zi * pjj - 2.0 * zi * zj * pij + zj * zj * pii) / (pii * pjj - pij * pij)
+            if gain - cuts[1] > margin:
+                first, count, excess, margin = i, 2, gain, gain - cuts[1]
+    return first, count, excess
+
+
+@njit(cache=True)
+def _remove(w, n, first, count, end):
+    """Take differences out of the list; what is left on both sides is no longer correlated."""
+    for i in range(first + count, n):
+        for row in (D, DT, AP, AR, BP, BR):
+            w[row, i - count] = w[row, i]
+        end[i - count] = end[i]
+    if first < n - count:
+        w[BP, first] = 0.0
+        w[BR, first] = 0.0
+    return n - count
+
+
+@njit(cache=True)
+def _flag(found, after, groupdq):
+    """Set JUMP_DET on the found groups, and on those after big ones that are neither saturated nor unusable."""
+    ngroup = groupdq.size
+    for g in range(1, ngroup):
+        if found[0, g] == 0.0:
+            continue
+        groupdq[g] |= JUMP
+        for k in range(after.shape[0]):
+            if found[1, g] >= after[k, 0]:
+                for later in range(g + 1, min(ngroup, g + 1 + int(after[k, 1]))):
+                    if not groupdq[later] & (SAT | DNU):
+                        groupdq[later] |= JUMP
