@@ -1,0 +1,105 @@
+"""Pipelines: ordered lists of steps, run on whole products or on blocks of integrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any
+
+import numpy as np
+
+from processors.steps import Step, StepSettings
+from schemas.products import Product, concatenate
+from schemas.references import References
+
+Settings = Mapping[str, StepSettings]
+"""How to run each step, by its name; a step that is not there runs with its defaults."""
+
+_DEFAULT = StepSettings()
+
+
+@dataclass(frozen=True)
+class Pipeline:
+    """An ordered list of steps that reads like a table of contents; call it as a function.
+
+    Attributes
+    ----------
+    name : str
+        As JWST spells it: detector1, image2, ...
+    steps : tuple of Step
+        In the order in which they run.
+    """
+
+    name: str
+    steps: tuple[Step, ...]
+
+    def __call__(
+        self, product: Any, references: References | None = None, settings: Settings | None = None
+    ) -> Any:
+        """Run all steps on a product, which stays as it is."""
+        first = replace(product, donated=False)
+        results = list(self.stream([first], references or References(), settings or {}, donate=False))
+        return replace(results[0], donated=False)
+
+    def stream(
+        self, blocks: Iterable[Any], references: References, settings: Settings, *, donate: bool = True
+    ) -> Iterator[Any]:
+        """Run all steps on blocks of integrations as they come.
+
+        Parameters
+        ----------
+        blocks : iterable of Product
+            Blocks of one exposure in order; any division gives the same result.
+        references : References
+            Of the exposure.
+        settings : mapping of str to StepSettings
+            By step name.
+        donate : bool
+            Whether the blocks' arrays may be overwritten.
+
+        Yields
+        ------
+        Product
+            A block for each block; one for all of them behind a step whose scope is the exposure.
+        """
+        stream: Iterator[Any] = iter(blocks)
+        if donate:
+            stream = (replace(block, donated=True) for block in stream)
+        for step in self.steps:
+            stream = _through(step, stream, references, settings.get(step.name, _DEFAULT))
+        yield from stream
+
+    def until(self, name: str) -> Pipeline:
+        """Return the pipeline cut behind the step `name`."""
+        names = [step.name for step in self.steps]
+        return replace(self, steps=self.steps[: names.index(name) + 1])
+
+
+def _through(
+    step: Step, blocks: Iterator[Any], references: References, settings: StepSettings
+) -> Iterator[Any]:
+    if (settings.use or step).scope == "exposure":
+        held: list[Any] = list(blocks)
+        whole = concatenate(held) if len(held) > 1 else held[0]
+        yield _owned(step, whole, references, settings, None)[0]
+        return
+    carry = None
+    for block in blocks:
+        result, carry = _owned(step, block, references, settings, carry)
+        yield result
+
+
+def _owned(
+    step: Step, block: Product, references: References, settings: StepSettings, carry: Any
+) -> tuple[Any, Any]:
+    """Run a step; what it made belongs to the pipeline, unless it is the user's input unchanged."""
+    result, carry = step.run(block, references, settings, carry)
+    if not result.donated and not _shares_arrays(result, block):
+        result = replace(result, donated=True)
+    return result, carry
+
+
+def _shares_arrays(result: Product, block: Product) -> bool:
+    given = list(block.arrays().values())
+    made = result.arrays().values()
+    return any(np.may_share_memory(array, other) for array in made for other in given)

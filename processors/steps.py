@@ -1,0 +1,231 @@
+"""The contract of a step: a pure function from product to product, and what the framework does around it.
+
+A step's author writes ``function(product, references, options) -> product``. The framework checks the options,
+writes the status keyword, the parameters and the names and digests of the references into the product, and sees to
+it that nobody's input is altered.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field, replace
+from typing import Any, Literal
+
+from processors.options import Options, validated
+from schemas.errors import CalstreamError, Unprocessable
+from schemas.keywords import REFERENCE_KEYWORD
+from schemas.meta import StepRecord
+from schemas.products import Product
+from schemas.references import References
+
+Scope = Literal["group", "integration", "exposure"]
+
+STATUS = {"complete": "COMPLETE", "skipped": "SKIPPED", "not applicable": "SKIPPED"}
+"""Value of JWST's status keyword for each outcome."""
+
+
+class NotApplicable(Exception):
+    """Raised by a step that has nothing to do for this exposure; its message is the reason."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class StepSettings:
+    """How one step is to be run.
+
+    Attributes
+    ----------
+    options : Options, optional
+        Its effective options; the step's defaults when None.
+    skip : bool
+        Whether the recipe says not to run it.
+    origins : mapping of str to str
+        Where each option that is not the default came from.
+    overrides : mapping of str to str
+        For a reference type, the path of a file to take instead of CRDS's.
+    use : Step, optional
+        The step that replaces it.
+    """
+
+    options: Options | None = None
+    skip: bool = False
+    origins: Mapping[str, str] = field(default_factory=dict)
+    overrides: Mapping[str, str] = field(default_factory=dict)
+    use: Step | None = None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Step:
+    """One step of a pipeline; call it as a function.
+
+    Attributes
+    ----------
+    name : str
+        As JWST spells it.
+    function : callable
+        ``function(product, references, options)``; with `carries`, ``function(product, references, options,
+        carry)`` which returns the product and the next carry.
+    options_type : type
+        Class of its options.
+    references : tuple of str
+        Reference types that it needs.
+    scope : str
+        What it must see at once: ``group``, ``integration`` or the whole ``exposure``.
+    status : str
+        JWST's keyword for its outcome, for example S_JUMP.
+    carries : callable, optional
+        Makes the carry with which the first block of an exposure begins.
+    """
+
+    name: str
+    function: Callable[..., Any]
+    options_type: type[Options]
+    references: tuple[str, ...] = ()
+    scope: Scope = "integration"
+    status: str = ""
+    carries: Callable[[], Any] | None = None
+
+    @property
+    def __doc__(self) -> str:  # type: ignore[override]
+        """Return the docstring of the function."""
+        return self.function.__doc__ or ""
+
+    @property
+    def implementation(self) -> str:
+        """Return the dotted path of the function."""
+        return f"{self.function.__module__}:{self.function.__qualname__}"
+
+    def __call__(
+        self,
+        product: Any,
+        references: References | None = None,
+        options: Options | None = None,
+        **values: Any,
+    ) -> Any:
+        """Run the step on a product, which stays as it is.
+
+        Parameters
+        ----------
+        product : Product
+            What the step works on.
+        references : References, optional
+            Needed by steps that name reference types.
+        options : Options, optional
+            All options; or give single ones by name.
+        **values
+            Options by name.
+
+        Returns
+        -------
+        Product
+            A new one. A step that has nothing to do returns the input with that outcome recorded.
+        """
+        chosen = options or validated(self.options_type, values, self.name)
+        result, _ = self.run(replace(product, donated=False), references or References(), StepSettings(options=chosen))
+        return replace(result, donated=False)
+
+    def run(
+        self, product: Any, references: References, settings: StepSettings, carry: Any = None
+    ) -> tuple[Any, Any]:
+        """Run the step for a pipeline: settings are known, and arrays may be donated.
+
+        Returns
+        -------
+        product : Product
+            The result, with the step's record in its provenance.
+        carry : object
+            What the next block of the exposure is to be given.
+        """
+        step = settings.use or self
+        if settings.skip:
+            return _recorded(product, step, "skipped", StepRecord(step=self.name, outcome="skipped")), carry
+        options = settings.options or step.options_type()
+        record = StepRecord(
+            step=self.name,
+            outcome="complete",
+            implementation=step.implementation,
+            options=options.model_dump(),
+            origins=settings.origins,
+        )
+        try:
+            result, carry = step._call(product, references, options, carry)
+        except NotApplicable as reason:
+            record = replace(record, outcome="not applicable", reason=str(reason))
+            return _recorded(product, step, "not applicable", record), carry
+        except CalstreamError as error:
+            raise type(error)(_with_step(error, self.name)) from error
+        used = {reftype: references[reftype] for reftype in step.references if reftype in references}
+        record = replace(record, references={t: {"name": r.name, "digest": r.digest} for t, r in used.items()})
+        return _recorded(result, step, "complete", record), carry
+
+    def _call(self, product: Any, references: References, options: Options, carry: Any) -> tuple[Any, Any]:
+        for reftype in self.references:
+            if reftype not in references:
+                _ = references[reftype]  # raises, and says what was looked for
+        if self.carries is None:
+            return self.function(product, references, options), carry
+        return self.function(product, references, options, self.carries() if carry is None else carry)  # type: ignore[no-any-return]
+
+
+def step(
+    *,
+    options: type[Options] = Options,
+    references: tuple[str, ...] = (),
+    scope: Scope = "integration",
+    status: str = "",
+    carries: Callable[[], Any] | None = None,
+) -> Callable[[Callable[..., Any]], Step]:
+    """Make a step of a function; see :class:`Step` for the parameters."""
+
+    def decorate(function: Callable[..., Any]) -> Step:
+        return Step(
+            name=function.__name__,
+            function=function,
+            options_type=options,
+            references=references,
+            scope=scope,
+            status=status,
+            carries=carries,
+        )
+
+    return decorate
+
+
+def replacement(original: Step, found: Any, path: str) -> Step:
+    """Return `found`, which takes the place of `original`, as a step with the same name.
+
+    Parameters
+    ----------
+    original : Step
+        The built-in step.
+    found : Step or callable
+        A step, or a plain function with the same contract and the same options.
+    path : str
+        Where it was found, for an error's sentence.
+
+    Raises
+    ------
+    Unprocessable
+        If it is neither.
+    """
+    if isinstance(found, Step):
+        return replace(found, name=original.name, status=found.status or original.status)
+    if callable(found):
+        return replace(original, function=found)
+    raise Unprocessable(f"{path} is no step and no function; name a function(product, references, options)")
+
+
+def _with_step(error: CalstreamError, name: str) -> str:
+    text = str(error)
+    return text if text.startswith("step ") else f"step {name}: {text}"
+
+
+def _recorded(product: Product, step: Step, outcome: str, record: StepRecord) -> Product:
+    meta = product.meta.with_step(record)
+    cards: dict[str, Any] = {}
+    if step.status:
+        cards[step.status] = (STATUS[outcome], f"{step.name} step status")
+    for reftype, reference in record.references.items():
+        keyword = REFERENCE_KEYWORD.get(reftype)
+        if keyword:
+            cards[keyword] = (f"crds://{reference['name']}", f"{reftype} reference file")
+    return product.with_meta(replace(meta, primary=meta.primary.with_cards(cards)) if cards else meta)

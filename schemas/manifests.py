@@ -1,0 +1,63 @@
+"""Manifests: the JSON file that lists what one run made."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from pydantic import Field
+
+from schemas.events import Artifact, Frozen, Input, Scalar
+
+
+class ManifestEntry(Frozen):
+    """One product of a run.
+
+    Attributes
+    ----------
+    name, suffix : str
+        Product name and suffix.
+    artifact : Artifact
+        The file; `uri` is relative to the store's root.
+    """
+
+    name: str
+    suffix: str
+    artifact: Artifact
+
+
+class Manifest(Frozen):
+    """What one run made, put into the store once and never changed.
+
+    Attributes
+    ----------
+    run_key, stage : str
+        Which run.
+    attempt : str
+        The attempt that won; files of others are swept.
+    products : tuple of ManifestEntry
+        The primary product first.
+    inputs : tuple of Input
+        What they were made from.
+    keywords : mapping of str to scalar
+        Event keywords of the primary product.
+    quality : mapping of str to float
+        Quality figures.
+    timing : mapping of str to object
+        When it began, how long each part took; the only place (with events) that knows the clock.
+    """
+
+    version: int = 1
+    run_key: str
+    stage: str
+    attempt: str
+    products: tuple[ManifestEntry, ...]
+    inputs: tuple[Input, ...] = ()
+    keywords: Mapping[str, Scalar] = Field(default_factory=dict)
+    quality: Mapping[str, float | None] = Field(default_factory=dict)
+    timing: Mapping[str, Any] = Field(default_factory=dict)
+
+    @property
+    def primary(self) -> ManifestEntry:
+        """Return the primary product."""
+        return self.products[0]

@@ -1,0 +1,155 @@
+"""Decode reference files as CRDS serves them, cut to the pixels of an exposure."""
+
+from __future__ import annotations
+
+import os
+import warnings
+from collections.abc import Callable, Mapping
+from functools import partial
+from pathlib import Path
+from typing import Any, Final
+
+import numpy as np
+from astropy.io import fits
+from numpy.typing import NDArray
+
+from schemas.arrays import read_values
+from schemas.dq import translate
+from schemas.errors import Unprocessable
+from schemas.references import ImageReference, ModelReference, RampReference, Reference, TableReference, Window
+
+IMAGES: Final = {"mask": "DQ", "linearity": "COEFFS"}
+"""Extension that holds the values, for the types where it is not SCI."""
+
+RAMPS: Final = frozenset({"dark"})
+TABLES: Final = frozenset({"photom", "apcorr"})
+MODELS: Final = frozenset({"distortion", "filteroffset", "abvegaoffset"})
+
+
+def load(path: str | Path, reftype: str, digest: str, window: Window) -> Reference:
+    """Decode a reference file.
+
+    Parameters
+    ----------
+    path : str or Path
+        The file.
+    reftype : str
+        CRDS's name of its type.
+    digest : str
+        SHA-256 of its bytes.
+    window : Window
+        Pixels of the exposure; images are cut to it.
+
+    Raises
+    ------
+    Unprocessable
+        If it cannot be read, or does not cover the window.
+    """
+    file = Path(path)
+    if reftype in MODELS:
+        return _model(file, reftype, digest)
+    try:
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")
+            with fits.open(file, memmap=False) as hdus:
+                common = {"reftype": reftype, "name": file.name, "digest": digest}
+                common["keywords"] = dict(hdus[0].header)
+                if reftype in TABLES:
+                    return TableReference(tables=_tables(hdus), **common)  # type: ignore[arg-type]
+                if reftype in RAMPS:
+                    return _ramp(file, hdus, window, common)
+                return _image(file, hdus, window, common)
+    except (OSError, KeyError, ValueError, TypeError) as error:
+        raise Unprocessable(f"{file}: cannot be read as a {reftype} reference ({error}); give another file") from error
+
+
+def _model(file: Path, reftype: str, digest: str) -> ModelReference:
+    import asdf
+
+    try:
+        with asdf.open(file, lazy_load=False, memmap=False) as opened:
+            tree = dict(opened.tree)
+    except Exception as error:  # asdf raises whatever its extensions raise
+        raise Unprocessable(f"{file}: cannot be read as a {reftype} reference ({error}); give another file") from error
+    return ModelReference(reftype=reftype, name=file.name, digest=digest, keywords=tree.get("meta", {}), tree=tree)
+
+
+def _tables(hdus: Any) -> dict[str, np.ndarray]:
+    found = {}
+    for hdu in hdus:
+        if isinstance(hdu, fits.BinTableHDU) and hdu.name != "ASDF":
+            rows = np.array(hdu.data)
+            rows.dtype.names = tuple(name.lower() for name in rows.dtype.names)
+            found[hdu.name] = rows
+    return found
+
+
+def _image(file: Path, hdus: Any, window: Window, common: Mapping[str, Any]) -> ImageReference:
+    extname = IMAGES.get(common["reftype"], "SCI")
+    cut = _cut(file, hdus[0].header, hdus[extname].shape, window)
+    shape = (window.ny, window.nx)
+    dq = np.zeros(shape, np.uint32)
+    if "DQ" in hdus and hdus["DQ"].data is not None:
+        dq = _standard_bits(hdus, cut(hdus["DQ"].data))
+    if extname == "DQ":
+        data = np.zeros((0, *shape), np.float32)
+    else:
+        data = np.ascontiguousarray(cut(hdus[extname].data), np.float32)
+    err = np.ascontiguousarray(cut(hdus["ERR"].data), np.float32) if "ERR" in hdus else None
+    return ImageReference(data=data, dq=dq, err=err, **common)
+
+
+def _ramp(file: Path, hdus: Any, window: Window, common: Mapping[str, Any]) -> RampReference:
+    hdu = hdus["SCI"]
+    header, offset = hdu.header.copy(), hdu.fileinfo()["datLoc"]
+    axes = [header[f"NAXIS{axis}"] for axis in range(header["NAXIS"], 0, -1)]
+    ngroup, ny, nx = axes[-3:]
+    cut = _cut(file, hdus[0].header, (ny, nx), window)
+    dq = np.zeros((window.ny, window.nx), np.uint32)
+    if "DQ" in hdus and hdus["DQ"].data is not None:
+        dq = _standard_bits(hdus, cut(hdus["DQ"].data.reshape(-1, ny, nx)[0]))
+    keywords = common["keywords"]
+    return RampReference(
+        ngroup=ngroup,
+        nframes=int(keywords.get("NFRAMES") or 1),
+        groupgap=int(keywords.get("GROUPGAP") or 0),
+        dq=dq,
+        group=partial(_group, file, header, offset, (ny, nx), cut),
+        **common,
+    )
+
+
+def _group(
+    file: Path, header: Any, offset: int, shape: tuple[int, int], cut: Callable[[Any], Any], index: int
+) -> NDArray[np.float32]:
+    out = np.empty(shape, np.float32)
+    fd = os.open(file, os.O_RDONLY)
+    try:
+        read_values(fd, offset, header, index * out.size, out)
+    finally:
+        os.close(fd)
+    return np.ascontiguousarray(cut(out), np.float32)
+
+
+def _cut(
+    file: Path, primary: Any, shape: tuple[int, ...], window: Window
+) -> Callable[[NDArray[Any]], NDArray[Any]]:
+    """Return a function that cuts the last two axes of an array of the reference to the window."""
+    ny, nx = shape[-2:]
+    own = Window.of(primary, (ny, nx))
+    x, y = window.x - own.x, window.y - own.y
+    if (ny, nx) == (window.ny, window.nx):
+        x = y = 0
+    elif x < 0 or y < 0 or x + window.nx > nx or y + window.ny > ny:
+        raise Unprocessable(
+            f"{file}: its {nx} x {ny} pixels from ({own.x + 1}, {own.y + 1}) do not cover the exposure's "
+            f"{window.nx} x {window.ny} from ({window.x + 1}, {window.y + 1}); give a reference of this subarray"
+        )
+    return lambda array: array[..., y : y + window.ny, x : x + window.nx]
+
+
+def _standard_bits(hdus: Any, dq: NDArray[Any]) -> NDArray[np.uint32]:
+    if "DQ_DEF" not in hdus or hdus["DQ_DEF"].data is None or not len(hdus["DQ_DEF"].data):
+        return np.ascontiguousarray(dq.astype(np.uint32))
+    rows = hdus["DQ_DEF"].data
+    return translate(dq, {int(value): str(name).strip() for value, name in zip(rows["VALUE"], rows["NAME"], strict=True)})
