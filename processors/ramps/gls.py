@@ -36,7 +36,7 @@ SLOPE, VAR_P, VAR_R, CHI2 = range(4)
 
 @dataclass(frozen=True)
 class Slopes:
-    """Fitted count rates of one integration.
+    """Fitted count rates of one integration, or of an exposure.
 
     Parameters
     ----------
@@ -48,8 +48,8 @@ class Slopes:
         Its variance by source, (DN/s)^2.
     chi2 : ndarray `(ny, nx)`, float32
         Chi-squared of the fit (zero for the algorithm that has none).
-    ndiff : ndarray `(ny, nx)`, int16
-        Differences of groups used; 0 where there was no fit or only a single group.
+    ndiff, ndof : ndarray `(ny, nx)`, integer
+        Differences of groups used (0 where there was no fit, or only a single group) and chi-squared's degrees of freedom.
     dq : ndarray `(ny, nx)`, uint32
         Pixel flags: the input's, and what the groups add.
     """
@@ -59,13 +59,9 @@ class Slopes:
     var_poisson: Float32
     var_rnoise: Float32
     chi2: Float32
-    ndiff: NDArray[np.int16]
+    ndiff: NDArray[np.integer]
+    ndof: NDArray[np.integer]
     dq: NDArray[np.uint32]
-
-    @property
-    def ndof(self) -> NDArray[np.int16]:
-        """Degrees of freedom of chi-squared, `(ny, nx)`."""
-        return np.maximum(self.ndiff - 1, 0).astype(np.int16)
 
 
 def fit_slopes(
@@ -119,7 +115,8 @@ def fit_slopes(
     ramps = np.ascontiguousarray(data, np.float32)
     flags = np.ascontiguousarray(groupdq)
     _fit(ramps, flags, pattern.table, planes, single, (values, err, ndiff, pixels))
-    return Slopes(values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2], ndiff, pixels)
+    ndof = np.maximum(ndiff - 1, 0, dtype=np.int16)
+    return Slopes(values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2], ndiff, ndof, pixels)
 
 
 def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern) -> None:
