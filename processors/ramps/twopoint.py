@@ -1,0 +1,339 @@
+"""Cosmic rays by two-point differences, as the standard pipeline's default.
+
+Differences of successive groups are compared with their median over the ramp and all integrations (Anderson and Gordon
+2011, PASP 123, 1237). With few differences the largest outlier is taken out and the median formed again, until
+none is left; with many, all are judged at once; with many integrations, each difference is clipped against the
+same difference in the others. Arithmetic is done in the precisions of the standard pipeline, so that flags agree to the bit.
+"""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from processors.ramps.covariance import Float32, PixelNoise
+from processors.ramps.growth import Neighbours, grow
+from processors.ramps.kernels import DNU, JUMP, SAT
+
+UNUSABLE = np.uint8(DNU | SAT)
+CLIP_ITERATIONS = 5
+
+
+@dataclass(frozen=True)
+class TwoPoint:
+    """Settings of the two-point difference method.
+
+    Parameters
+    ----------
+    threshold, threshold_three, threshold_two : float
+        Sigma; for four or more usable differences, for three, and for two.
+    neighbours : Neighbours or None
+        Growth into the four neighbouring pixels.
+    after : tuple of (float, int)
+        Pairs of a jump's size in DN and the number of groups after it that are flagged too.
+    single_pass : int
+        Number of differences from which all are judged at once.
+    clip_integrations : int
+        Number of integrations from which differences are clipped against those of other integrations.
+    """
+
+    threshold: float = 4.0
+    threshold_three: float = 5.0
+    threshold_two: float = 6.0
+    neighbours: Neighbours | None = Neighbours()
+    after: tuple[tuple[float, int], ...] = ()
+    single_pass: int = 10
+    clip_integrations: int = 100
+
+
+def find_jumps(
+    data: Float32,
+    groupdq: NDArray[np.uint8],
+    nframes: int,
+    noise: PixelNoise,
+    settings: TwoPoint | None = None,
+) -> NDArray[np.uint8]:
+    """Flag the jumps of an exposure.
+
+    Parameters
+    ----------
+    data : ndarray `(nint, ngroup, ny, nx)`, float32
+        Ramps in DN.
+    groupdq : ndarray `(nint, ngroup, ny, nx)`, uint8
+        Group flags.
+    nframes : int
+        Reads averaged in a group.
+    noise : PixelNoise
+        Gain and read noise, `(ny, nx)`.
+    settings : TwoPoint, optional
+        Thresholds and what is flagged besides.
+
+    Returns
+    -------
+    ndarray `(nint, ngroup, ny, nx)`, uint8
+        A copy of `groupdq` with JUMP_DET on the group after each jump, and never on groups with SATURATED or DO_NOT_USE.
+
+    Raises
+    ------
+    ValueError
+        If shapes do not agree.
+    """
+    if data.ndim != 4 or data.shape != groupdq.shape or groupdq.dtype != np.uint8:
+        raise ValueError(
+            f"data {data.shape} and groupdq {groupdq.shape} {groupdq.dtype} must both be (nint, ngroup, ny, nx), "
+            "the flags uint8"
+        )
+    options = TwoPoint() if settings is None else settings
+    flags = np.array(groupdq, order="C")
+    usable = _usable_groups(flags)
+    clip = data.shape[0] >= options.clip_integrations
+    if data.shape[1] > 2 and (usable >= 3 or clip):
+        _detect(np.ascontiguousarray(data, np.float32), flags, nframes, noise, (options, usable, clip))
+    flags[(flags & UNUSABLE) != 0] &= ~JUMP
+    return flags
+
+
+def _usable_groups(groupdq: NDArray[np.uint8]) -> int:
+    """Groups that are not DO_NOT_USE in every pixel, in the integration that has the fewest."""
+    unusable = [sum(bool((group & DNU).all()) for group in integration) for integration in groupdq]
+    return int(groupdq.shape[1] - max(unusable))
+
+
+def _detect(data, flags, nframes, noise, how):  # type: ignore[no-untyped-def]
+    """Run the kernels on contiguous arrays, `flags` in place."""
+    options, usable, clip = how
+    gain, readnoise, _ = noise.arrays(data.shape[2:])
+    sides, sizes = options.neighbours, np.array(options.after, np.float64).reshape(-1, 2)
+    sizes[:, 0] *= np.nanmedian(gain)
+    if clip:
+        _clip_integrations(data, flags, gain, options.threshold)
+        _unflag_full_groups(flags)
+    mode = 0 if clip else (1 if usable - 1 >= options.single_pass else 2)
+    limits = (options.threshold, options.threshold_three, options.threshold_two)
+    span = (sides.minimum, sides.maximum) if sides else (np.inf, np.inf)
+    seeds = np.zeros(flags.shape if sides else (0, 0, 0, 0), np.bool_)
+    _search(data, flags, (gain, readnoise), (mode, float(nframes), limits, span), seeds)
+    for integration in range(len(seeds)):
+        grow(flags[integration], seeds[integration])
+    if sizes[:, 1].any():
+        _flag_after(data, flags, gain, sizes)
+
+
+@njit(cache=True)
+def _differences(data, flags, gain, y, x, diffs):
+    """Differences of one pixel's groups in electrons, NaN where a group is unusable; returns how many are not."""
+    nint, ngroup = data.shape[:2]
+    n = 0
+    for i in range(nint):
+        for g in range(1, ngroup):
+            diffs[i, g - 1] = np.float32(data[i, g, y, x] * gain) - np.float32(data[i, g - 1, y, x] * gain)
+            if (flags[i, g, y, x] | flags[i, g - 1, y, x]) & UNUSABLE:
+                diffs[i, g - 1] = np.nan
+            n += not np.isnan(diffs[i, g - 1])
+    return n
+
+
+@njit(cache=True)
+def _median(values, scratch, skip):
+    """Median of what is neither NaN nor equal to `skip`; NaN if there is nothing."""
+    n = 0
+    for value in values.flat:
+        if not np.isnan(value) and value != skip:
+            scratch[n] = value
+            n += 1
+    if n == 0:
+        return np.nan
+    if n > 32:
+        scratch[:n].sort()
+    else:
+        for i in range(1, n):
+            value, j = scratch[i], i
+            while j > 0 and scratch[j - 1] > value:
+                scratch[j] = scratch[j - 1]
+                j -= 1
+            scratch[j] = value
+    # the mean of the middle two as numpy takes it
+    return scratch[n // 2] if n % 2 else (scratch[n // 2 - 1] + scratch[n // 2]) / 2.0
+
+
+@njit(cache=True)
+def _sigma(median, variance):
+    """Noise of a difference in electrons; NaN instead of 0, so that nothing exceeds it."""
+    sigma = np.sqrt(abs(median) + variance)
+    return sigma if sigma != 0.0 else np.nan
+
+
+@njit(cache=True, parallel=True)
+def _search(data, flags, planes, how, seeds):
+    nint, ngroup, ny, nx = data.shape
+    gain, readnoise = planes
+    mode, nframes, limits, span = how
+    for y in prange(ny):
+        diffs = np.empty((nint, ngroup - 1))
+        scratch = np.empty(nint * (ngroup - 1))
+        for x in range(nx):
+            n = _differences(data, flags, gain[y, x], y, x, diffs)
+            if n == 0:
+                continue
+            median = _median(diffs, scratch, np.nan)
+            noise = np.float32(readnoise[y, x] * gain[y, x])
+            variance = np.float64(np.float32(noise * noise)) / nframes
+            sigma = _sigma(median, variance)
+            if mode == 1:
+                _judge_all(diffs, (median, sigma, limits[0]), flags, y, x)
+            if seeds.size and mode == 2:
+                scratch_diffs = diffs.copy()
+                _judge_largest(scratch_diffs, n, (variance, limits), flags, (y, x), scratch)
+            elif mode == 2:
+                _judge_largest(diffs, n, (variance, limits), flags, (y, x), scratch)
+            if seeds.size:
+                for i in range(nint):
+                    for g in range(1, ngroup):
+                        ratio = abs(diffs[i, g - 1] - median) / sigma
+                        if flags[i, g, y, x] & JUMP and ratio > span[0] and ratio < span[1]:
+                            seeds[i, g, y, x] = True
+
+
+@njit(cache=True)
+def _judge_all(diffs, criterion, flags, y, x):
+    """Flag every difference beyond the threshold."""
+    median, sigma, threshold = criterion
+    nint, n = diffs.shape
+    for i in range(nint):
+        for g in range(n):
+            if np.isfinite(diffs[i, g]) and abs(diffs[i, g] - median) / sigma > threshold:
+                flags[i, g + 1, y, x] |= JUMP
+
+
+@njit(cache=True)
+def _judge_largest(diffs, n, criterion, flags, pixel, scratch):
+    """Flag the largest outlier, leave it out, and start again, until there is none; `diffs` are overwritten."""
+    variance, limits = criterion
+    for k in range(diffs.size):
+        diffs.flat[k] = abs(diffs.flat[k])
+    rounded = False
+    while n >= 2:
+        median = _clipped_median(diffs, n, scratch)
+        if rounded:
+            median = np.float64(np.float32(median))
+        sigma = _sigma(median, variance)
+        largest = -1.0
+        for value in diffs.flat:
+            ratio = np.float64(abs(np.float32(value - median))) / sigma
+            if ratio > largest:
+                largest = ratio
+        if not largest > (limits[0] if n >= 4 else (limits[1] if n == 3 else limits[2])):
+            break
+        n -= _flag_largest(diffs, (median, sigma, largest), flags, pixel)
+        rounded = True
+
+
+@njit(cache=True)
+def _flag_largest(diffs, where, flags, pixel):
+    """Flag and leave out the differences with the largest ratio; return how many."""
+    median, sigma, largest = where
+    y, x = pixel
+    count = 0
+    for i in range(diffs.shape[0]):
+        for g in range(diffs.shape[1]):
+            if np.float64(abs(np.float32(diffs[i, g] - median))) / sigma == largest:
+                flags[i, g + 1, y, x] |= JUMP
+                diffs[i, g] = np.nan
+                count += 1
+    return count
+
+
+@njit(cache=True)
+def _clipped_median(diffs, n, scratch):
+    """Median without the largest value (four or more), median (three), or the smaller (two)."""
+    largest, smallest = -np.inf, np.inf
+    for value in diffs.flat:
+        if value > largest:
+            largest = value
+        if value < smallest:
+            smallest = value
+    if n == 2:
+        return smallest
+    return _median(diffs, scratch, largest if n >= 4 else np.nan)
+
+
+@njit(cache=True, parallel=True)
+def _clip_integrations(data, flags, gain, threshold):
+    """Clip each difference against the same one in all integrations (median and standard deviation, at most 5 times)."""
+    nint, ngroup, ny, nx = data.shape
+    for y in prange(ny):
+        diffs = np.empty((nint, ngroup - 1))
+        column = np.empty(nint)
+        scratch = np.empty(nint)
+        for x in range(nx):
+            _differences(data, flags, gain[y, x], y, x, diffs)
+            for g in range(ngroup - 1):
+                column[:] = diffs[:, g]
+                low, high = _bounds(column, threshold, scratch)
+                for i in range(nint):
+                    value = diffs[i, g]
+                    if np.isfinite(value) and (value < low or value > high):
+                        flags[i, g + 1, y, x] |= JUMP
+
+
+@njit(cache=True)
+def _bounds(column, threshold, scratch):
+    """Bounds of iterated clipping; `column` is overwritten."""
+    low, high = -np.inf, np.inf
+    for _ in range(CLIP_ITERATIONS):
+        median = _median(column, scratch, np.nan)
+        n, mean, spread = 0, 0.0, 0.0
+        for value in column:
+            if not np.isnan(value):
+                n += 1
+                mean += value
+        if n == 0:
+            break
+        mean /= n
+        for value in column:
+            if not np.isnan(value):
+                spread += (value - mean) ** 2
+        low = median - threshold * np.sqrt(spread / n)
+        high = median + threshold * np.sqrt(spread / n)
+        clipped = 0
+        for i in range(column.size):
+            if column[i] < low or column[i] > high:
+                column[i] = np.nan
+                clipped += 1
+        if clipped == 0:
+            break
+    return low, high
+
+
+def _unflag_full_groups(flags: NDArray[np.uint8]) -> None:
+    """Take the jumps out of groups where every pixel has one or is unusable: a common shift, not cosmic rays."""
+    for integration in flags:
+        for group in integration:
+            if ((group & np.uint8(JUMP | DNU)) != 0).all():
+                group[group == JUMP] = 0
+
+
+@njit(cache=True, parallel=True)
+def _flag_after(data, flags, gain, sizes):
+    """Flag the groups after big jumps (sizes in electrons), unless saturated or unusable."""
+    nint, ngroup, ny, nx = data.shape
+    for y in prange(ny):
+        diffs = np.empty((nint, ngroup - 1))
+        scratch = np.empty(nint * (ngroup - 1))
+        until = np.empty(ngroup, np.bool_)
+        for x in range(nx):
+            if _differences(data, flags, gain[y, x], y, x, diffs) == 0:
+                continue
+            median = _median(diffs, scratch, np.nan)
+            for i in range(nint):
+                until[:] = False
+                for g in range(1, ngroup):
+                    for k in range(sizes.shape[0]):
+                        if flags[i, g, y, x] & JUMP and diffs[i, g - 1] - median >= sizes[k, 0]:
+                            until[g : min(ngroup, g + 1 + int(sizes[k, 1]))] = True
+                for g in range(1, ngroup):
+                    if until[g] and not flags[i, g, y, x] & UNUSABLE:
+                        flags[i, g, y, x] |= JUMP
