@@ -28,6 +28,9 @@ DNU32, SAT32 = np.uint32(DNU), np.uint32(SAT)
 INVALID = DNU32 | SAT32
 LARGE_VARIANCE = 1.0e6
 SLOPE, ERR, VAR_P, VAR_R = range(4)
+SNR_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)
+POWERS = (0.0, 0.4, 1.0, 3.0, 6.0, 10.0)
+"""Exponents of the weights below, between and above the limits of the segment's signal-to-noise ratio."""
 
 
 @dataclass(frozen=True)
@@ -129,9 +132,9 @@ def fit_slopes(
     medians = median_rate(ramps, flags, timing, suppress_one_group=suppress) if rate is None else rate
     dq = np.zeros(shape, np.uint32) if pixeldq is None else pixeldq.astype(np.uint32)
     values, ndiff = np.empty((4, *shape), np.float32), np.empty(shape, np.int16)
-    times = (timing.group_time, timing.first_group, float(timing.nframes))
+    how = (timing.group_time, timing.first_group, float(timing.nframes), suppress, _weights(data.shape[0]))
     planes = (*noise.arrays(shape), np.ascontiguousarray(medians, np.float64))
-    _fit(ramps, flags, times, planes, suppress, (values, ndiff, dq))
+    _fit(ramps, flags, how, planes, (values, ndiff, dq))
     zero = np.zeros(shape, np.float32)
     return Slopes(values[SLOPE], values[ERR], values[VAR_P], values[VAR_R], zero, ndiff, np.zeros(shape, np.int16), dq)
 
@@ -201,8 +204,9 @@ def _median_of_ramp(values, flags, group_time, rates):
 
 
 @njit(cache=True, parallel=True)
-def _fit(data, groupdq, times, planes, suppress, out):
+def _fit(data, groupdq, how, planes, out):
     ngroup, ny, nx = data.shape
+    group_time, first_time, nframes, suppress, weights = how
     values, ndiff, dq = out
     gain, readnoise, dark, rates = planes
     for y in prange(ny):
@@ -218,11 +222,12 @@ def _fit(data, groupdq, times, planes, suppress, out):
                 fit = (np.nan, 0.0, 0.0, 0.0, 0.0)
                 if not dq[y, x] & INVALID:
                     n = _segments(flags[k], segments)
-                    sigma = np.float64(readnoise[y, x]) / np.sqrt(2.0 * times[2])
+                    sigma = np.float64(readnoise[y, x]) / np.sqrt(2.0 * nframes)
                     rate = max(rates[y, x], 0.0) + np.float64(dark[y, x])
                     pixel = (np.float64(gain[y, x]), sigma, rate)
                     if n:
-                        fit = _fit_segments(ramps[k], segments[:n], times[1] if single else times[0], times[0], pixel)
+                        times = (group_time, first_time if single else group_time)
+                        fit = _fit_segments(ramps[k], segments[:n], times, pixel, weights)
                     if not np.isfinite(fit[SLOPE]):
                         dq[y, x] |= DNU32
                 for i in range(4):
@@ -290,10 +295,11 @@ def _segments(flags, segments):
 
 
 @njit(cache=True)
-def _fit_segments(values, segments, single_time, group_time, pixel):
+def _fit_segments(values, segments, times, pixel, weights):
     """Slope, error, Poisson and read-noise variance (DN/s) of a ramp, and its number of intervals.
 
-    `pixel` is gain (e-/DN), noise of a group (DN) and rate with dark (DN/s).
+    `times` are the spacing of groups and the time of a single group (s); `pixel` is gain (e-/DN), noise of a group (DN) and
+    rate with dark (DN/s).
     """
     gain, sigma, rate = pixel
     weight_p, weight_r, weight_e, total, intervals = 0.0, 0.0, 0.0, 0.0, 0
@@ -301,11 +307,11 @@ def _fit_segments(values, segments, single_time, group_time, pixel):
         start, stop = segments[i]
         length = stop - start
         if length == 1:
-            span, time = single_time, single_time
+            span, time = times[1], times[1]
             slope = np.float64(values[start]) / time
         else:
-            span, time = group_time * (length - 1), group_time
-            slope = _segment_slope(values[start:stop], gain, sigma) / time
+            span, time = times[0] * (length - 1), times[0]
+            slope = _segment_slope(values[start:stop], gain, sigma, weights) / time
         size = max(length, 2)
         var_r = 12.0 * (sigma / time) ** 2 / (size**3 - size)
         var_p = rate / (gain * span)
@@ -327,36 +333,40 @@ def _bounded(variance):
 
 
 @njit(cache=True)
-def _segment_slope(values, gain, sigma):
-    """Slope of a segment in DN per group, with weights ``|i - mid|**P / mid**P`` (Fixsen et al. 2000)."""
+def _segment_slope(values, gain, sigma, weights):
+    """Slope of a segment in DN per group."""
     n = values.size
     if n == 2:
         return np.float64(values[1]) - np.float64(values[0])
-    power = _power((np.float64(values[n - 1]) - np.float64(values[0])) * gain, sigma * gain)
-    mid = 0.5 * (n - 1)
+    weight = weights[_regime((np.float64(values[n - 1]) - np.float64(values[0])) * gain, sigma * gain), n]
     sw, sx, sy, sxx, sxy = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(n):
-        weight = 1.0 if power == 0.0 else abs((i - mid) / mid) ** power
         value = np.float64(values[i]) - np.float64(values[0])  # small numbers: the sums' difference loses no digits
-        sw += weight
-        sx += weight * i
-        sy += weight * value
-        sxx += weight * i * i
-        sxy += weight * i * value
+        wx = weight[i] * i
+        sw += weight[i]
+        sx += wx
+        sy += weight[i] * value
+        sxx += wx * i
+        sxy += wx * value
     return (sw * sxy - sx * sy) / (sw * sxx - sx * sx)
 
 
 @njit(cache=True)
-def _power(signal, sigma):
-    """Exponent of the weights for a segment's signal and a group's noise, both in electrons."""
+def _regime(signal, sigma):
+    """Row of `_weights` for a segment's signal and a group's noise, both in electrons."""
     variance = sigma * sigma + signal
     snr = max(signal / np.sqrt(variance), 0.0) if variance > 0.0 else 0.0
-    if snr < 5.0:
-        return 0.0
-    if snr < 10.0:
-        return 0.4
-    if snr < 20.0:
-        return 1.0
-    if snr < 50.0:
-        return 3.0
-    return 6.0 if snr < 100.0 else 10.0
+    regime = 0
+    for limit in SNR_LIMITS:
+        regime += snr >= limit
+    return regime
+
+
+def _weights(ngroup: int) -> NDArray[np.float64]:
+    """Weights ``(|i - mid| / mid)**P`` of the groups of segments, `(regime, length, ngroup)` (Fixsen et al. 2000)."""
+    weights = np.ones((len(POWERS), ngroup + 1, ngroup))
+    for length in range(3, ngroup + 1):
+        mid = (length - 1) / 2
+        for row, power in enumerate(POWERS):
+            weights[row, length, :length] = np.abs((np.arange(length) - mid) / mid) ** power
+    return weights

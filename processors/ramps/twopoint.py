@@ -16,7 +16,7 @@ from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise
 from processors.ramps.growth import Neighbours, grow
-from processors.ramps.kernels import DNU, JUMP, SAT
+from processors.ramps.kernels import DNU, JUMP, SAT, TILE, gather
 
 UNUSABLE = np.uint8(DNU | SAT)
 CLIP_ITERATIONS = 5
@@ -123,16 +123,20 @@ def _detect(data, flags, nframes, noise, how):  # type: ignore[no-untyped-def]
 
 
 @njit(cache=True)
-def _differences(data, flags, gain, y, x, diffs):
-    """Differences of one pixel's groups in electrons, NaN where a group is unusable; returns how many are not."""
-    nint, ngroup = data.shape[:2]
-    n = 0
-    for i in range(nint):
-        for g in range(1, ngroup):
-            diffs[i, g - 1] = np.float32(data[i, g, y, x] * gain) - np.float32(data[i, g - 1, y, x] * gain)
-            if (flags[i, g, y, x] | flags[i, g - 1, y, x]) & UNUSABLE:
-                diffs[i, g - 1] = np.nan
-            n += not np.isnan(diffs[i, g - 1])
+def _differences(values, flags, gain, diffs):
+    """Differences of one pixel's groups in electrons, NaN where a group is unusable; returns how many are not.
+
+    `values` and `flags` hold the integrations one after the other, `(nint * ngroup,)`; `diffs` is `(nint, ngroup - 1)`.
+    """
+    n, k = 0, 0
+    for i in range(diffs.shape[0]):
+        for g in range(diffs.shape[1]):
+            diffs[i, g] = np.float32(values[k + 1] * gain) - np.float32(values[k] * gain)
+            if (flags[k + 1] | flags[k]) & UNUSABLE:
+                diffs[i, g] = np.nan
+            n += not np.isnan(diffs[i, g])
+            k += 1
+        k += 1
     return n
 
 
@@ -167,53 +171,56 @@ def _sigma(median, variance):
 
 
 @njit(cache=True, parallel=True)
-def _search(data, flags, planes, how, seeds):
+def _search(data, groupdq, planes, how, seeds):
     nint, ngroup, ny, nx = data.shape
     gain, readnoise = planes
     mode, nframes, limits, span = how
+    stack = (data.reshape(nint * ngroup, ny, nx), groupdq.reshape(nint * ngroup, ny, nx))
     for y in prange(ny):
-        diffs = np.empty((nint, ngroup - 1))
+        ramps = np.empty((TILE, nint * ngroup), np.float32)
+        flags = np.empty((TILE, nint * ngroup), np.uint8)
+        diffs, work = np.empty((nint, ngroup - 1)), np.empty((nint, ngroup - 1))
         scratch = np.empty(nint * (ngroup - 1))
-        for x in range(nx):
-            n = _differences(data, flags, gain[y, x], y, x, diffs)
-            if n == 0:
-                continue
-            median = _median(diffs, scratch, np.nan)
-            noise = np.float32(readnoise[y, x] * gain[y, x])
-            variance = np.float64(np.float32(noise * noise)) / nframes
-            sigma = _sigma(median, variance)
-            if mode == 1:
-                _judge_all(diffs, (median, sigma, limits[0]), flags, y, x)
-            if seeds.size and mode == 2:
-                scratch_diffs = diffs.copy()
-                _judge_largest(scratch_diffs, n, (variance, limits), flags, (y, x), scratch)
-            elif mode == 2:
-                _judge_largest(diffs, n, (variance, limits), flags, (y, x), scratch)
-            if seeds.size:
+        for x0 in range(0, nx, TILE):
+            for k in range(gather(stack[0], stack[1], y, x0, ramps, flags)):
+                x = x0 + k
+                n = _differences(ramps[k], flags[k], gain[y, x], diffs)
+                if n == 0:
+                    continue
+                median = _median(diffs, scratch, np.nan)
+                noise = np.float32(readnoise[y, x] * gain[y, x])
+                variance = np.float64(np.float32(noise * noise)) / nframes
+                sigma = _sigma(median, variance)
+                marks = flags[k].reshape(nint, ngroup)
+                if mode == 1:
+                    _judge_all(diffs, (median, sigma, limits[0]), marks)
+                elif mode == 2:
+                    work[:] = np.abs(diffs)
+                    _judge_largest(work, n, (variance, limits), marks, scratch)
                 for i in range(nint):
                     for g in range(1, ngroup):
-                        ratio = abs(diffs[i, g - 1] - median) / sigma
-                        if flags[i, g, y, x] & JUMP and ratio > span[0] and ratio < span[1]:
-                            seeds[i, g, y, x] = True
+                        if marks[i, g] & JUMP:
+                            groupdq[i, g, y, x] = marks[i, g]
+                            ratio = abs(diffs[i, g - 1] - median) / sigma
+                            if seeds.size and ratio > span[0] and ratio < span[1]:
+                                seeds[i, g, y, x] = True
 
 
 @njit(cache=True)
-def _judge_all(diffs, criterion, flags, y, x):
+def _judge_all(diffs, criterion, marks):
     """Flag every difference beyond the threshold."""
     median, sigma, threshold = criterion
     nint, n = diffs.shape
     for i in range(nint):
         for g in range(n):
             if np.isfinite(diffs[i, g]) and abs(diffs[i, g] - median) / sigma > threshold:
-                flags[i, g + 1, y, x] |= JUMP
+                marks[i, g + 1] |= JUMP
 
 
 @njit(cache=True)
-def _judge_largest(diffs, n, criterion, flags, pixel, scratch):
-    """Flag the largest outlier, leave it out, and start again, until there is none; `diffs` are overwritten."""
+def _judge_largest(diffs, n, criterion, marks, scratch):
+    """Flag the largest outlier, leave it out, and start again, until there is none; `diffs` (absolute) are overwritten."""
     variance, limits = criterion
-    for k in range(diffs.size):
-        diffs.flat[k] = abs(diffs.flat[k])
     rounded = False
     while n >= 2:
         median = _clipped_median(diffs, n, scratch)
@@ -227,20 +234,19 @@ def _judge_largest(diffs, n, criterion, flags, pixel, scratch):
                 largest = ratio
         if not largest > (limits[0] if n >= 4 else (limits[1] if n == 3 else limits[2])):
             break
-        n -= _flag_largest(diffs, (median, sigma, largest), flags, pixel)
+        n -= _flag_largest(diffs, (median, sigma, largest), marks)
         rounded = True
 
 
 @njit(cache=True)
-def _flag_largest(diffs, where, flags, pixel):
+def _flag_largest(diffs, where, marks):
     """Flag and leave out the differences with the largest ratio; return how many."""
     median, sigma, largest = where
-    y, x = pixel
     count = 0
     for i in range(diffs.shape[0]):
         for g in range(diffs.shape[1]):
             if np.float64(abs(np.float32(diffs[i, g] - median))) / sigma == largest:
-                flags[i, g + 1, y, x] |= JUMP
+                marks[i, g + 1] |= JUMP
                 diffs[i, g] = np.nan
                 count += 1
     return count
@@ -269,7 +275,7 @@ def _clip_integrations(data, flags, gain, threshold):
         column = np.empty(nint)
         scratch = np.empty(nint)
         for x in range(nx):
-            _differences(data, flags, gain[y, x], y, x, diffs)
+            _differences(data[:, :, y, x].ravel(), flags[:, :, y, x].ravel(), gain[y, x], diffs)
             for g in range(ngroup - 1):
                 column[:] = diffs[:, g]
                 low, high = _bounds(column, threshold, scratch)
@@ -325,7 +331,7 @@ def _flag_after(data, flags, gain, sizes):
         scratch = np.empty(nint * (ngroup - 1))
         until = np.empty(ngroup, np.bool_)
         for x in range(nx):
-            if _differences(data, flags, gain[y, x], y, x, diffs) == 0:
+            if _differences(data[:, :, y, x].ravel(), flags[:, :, y, x].ravel(), gain[y, x], diffs) == 0:
                 continue
             median = _median(diffs, scratch, np.nan)
             for i in range(nint):
