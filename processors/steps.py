@@ -8,6 +8,7 @@ it that nobody's input is altered.
 from __future__ import annotations
 
 from collections.abc import Callable, Mapping
+from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
@@ -44,6 +45,10 @@ class StepSettings:
         For a reference type, the path of a file to take instead of CRDS's.
     use : Step, optional
         The step that replaces it.
+    references : References, optional
+        To take instead of the exposure's, where files were overridden for this step.
+    watch : callable, optional
+        ``watch(name)`` gives a context in which the step's own function runs: for whoever measures it.
     """
 
     options: Options | None = None
@@ -51,6 +56,8 @@ class StepSettings:
     origins: Mapping[str, str] = field(default_factory=dict)
     overrides: Mapping[str, str] = field(default_factory=dict)
     use: Step | None = None
+    references: References | None = None
+    watch: Callable[[str], AbstractContextManager[Any]] = nullcontext
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -68,8 +75,9 @@ class Step:
         Class of its options.
     references : tuple of str
         Reference types that it needs.
-    scope : str
-        What it must see at once: ``group``, ``integration`` or the whole ``exposure``.
+    scope : str, or callable
+        What it must see at once: ``group``, ``integration`` or the whole ``exposure``; a function of the
+        options where it depends on them.
     status : str
         JWST's keyword for its outcome, for example S_JUMP.
     carries : callable, optional
@@ -80,9 +88,13 @@ class Step:
     function: Callable[..., Any]
     options_type: type[Options]
     references: tuple[str, ...] = ()
-    scope: Scope = "integration"
+    scope: Scope | Callable[[Any], Scope] = "integration"
     status: str = ""
     carries: Callable[[], Any] | None = None
+
+    def scope_with(self, options: Options | None) -> Scope:
+        """Return what the step must see at once under these options, its defaults when None."""
+        return self.scope(options or self.options_type()) if callable(self.scope) else self.scope
 
     @property
     def __doc__(self) -> str:  # type: ignore[override]
@@ -136,6 +148,7 @@ class Step:
             What the next block of the exposure is to be given.
         """
         step = settings.use or self
+        references = settings.references if settings.references is not None else references
         if settings.skip:
             return _recorded(product, step, "skipped", StepRecord(step=self.name, outcome="skipped")), carry
         options = settings.options or step.options_type()
@@ -147,7 +160,8 @@ class Step:
             origins=settings.origins,
         )
         try:
-            result, carry = step._call(product, references, options, carry)
+            with settings.watch(self.name):
+                result, carry = step._call(product, references, options, carry)
         except NotApplicable as reason:
             record = replace(record, outcome="not applicable", reason=str(reason))
             return _recorded(product, step, "not applicable", record), carry
@@ -170,7 +184,7 @@ def step(
     *,
     options: type[Options] = Options,
     references: tuple[str, ...] = (),
-    scope: Scope = "integration",
+    scope: Scope | Callable[[Any], Scope] = "integration",
     status: str = "",
     carries: Callable[[], Any] | None = None,
 ) -> Callable[[Callable[..., Any]], Step]:

@@ -173,6 +173,8 @@ class ProductEvent(Event):
         The file that lists all products of the run; a raw exposure has none.
     inputs : tuple of Input
         What it was made from; empty when `association` says it.
+    input_count : int
+        How many inputs there were, whoever lists them.
     association : Artifact, optional
         The association's JSON file.
     stage, run_key : str
@@ -187,6 +189,7 @@ class ProductEvent(Event):
     product: Artifact
     manifest: Artifact | None = None
     inputs: tuple[Input, ...] = ()
+    input_count: int = Field(default=0, ge=0)
     association: Artifact | None = None
     stage: str = ""
     run_key: str = ""
@@ -194,7 +197,7 @@ class ProductEvent(Event):
     quality: Mapping[str, float | None] = Field(default_factory=dict)
 
     def _said(self) -> Any:
-        return [super()._said(), self.run_key, self.product.content, len(self.inputs)]
+        return [super()._said(), self.run_key, self.product.content, self.input_count]
 
 
 class AssociationEvent(Event):
@@ -346,4 +349,4 @@ def is_current(candidate: ProductEvent, other: ProductEvent) -> bool:
 
 
 def _rank(event: ProductEvent) -> tuple[str, int, str]:
-    return event.generation, len(event.inputs), event.run_key
+    return event.generation, event.input_count, event.run_key

@@ -1,1 +1,1 @@
-""""""
+"""The machinery: bus, store, stages, references, associator, and the commands that drive them."""

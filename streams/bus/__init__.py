@@ -1,0 +1,8 @@
+"""The bus: topics of keyed messages, consumer groups, and transactions of outputs with offsets.
+
+One small protocol; each implementation passes the same contract tests.
+"""
+
+from streams.bus.protocol import PARTITIONS, Bus, Consumer, Message, Outgoing, Position, partition_of
+
+__all__ = ["PARTITIONS", "Bus", "Consumer", "Message", "Outgoing", "Position", "partition_of"]

@@ -1,0 +1,90 @@
+"""Stage 1: raw -> ramp -> rate, in blocks of integrations."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+from typing import Any
+
+from processors.pipelines import Pipeline, Settings
+from processors.steps import Step
+from schemas.reading import ProductFile
+from streams.job import Job
+from streams.stages.stage import Keywords
+
+
+def detector1_steps(keywords: Keywords) -> tuple[Step, ...]:
+    """Return the steps from raw to ramp."""
+    return _detector1().steps
+
+
+def ramp_fit_steps(keywords: Keywords) -> tuple[Step, ...]:
+    """Return the steps from ramp to rate."""
+    return _ramp_fit().steps
+
+
+def ramp_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
+    """Return the suffix of what detector1 makes."""
+    return ("ramp",)
+
+
+def rate_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
+    """Return the suffixes of what ramp_fit makes: ``rateints`` too where there are several integrations."""
+    return ("rate", "rateints") if int(keywords.get("NINTS", 1)) > 1 else ("rate",)
+
+
+def detector1(job: Job) -> None:
+    """Make the ramp of a raw exposure."""
+    with ProductFile(job.science().path) as file:
+        blocks = _detector1().stream(job.blocks(file), job.references, job.settings)
+        _write_blocks(job, "ramp", blocks, file.nint)
+
+
+def ramp_fit(job: Job) -> None:
+    """Make the rates of a ramp."""
+    with ProductFile(job.science().path) as file:
+        _write_rates(job, _ramp_fit().stream(job.blocks(file), job.references, job.settings), file.nint)
+
+
+def raw_to_rate(job: Job) -> None:
+    """Make the rates of a raw exposure, its ramp never leaving memory."""
+    with ProductFile(job.science().path) as file:
+        ramps = _detector1().stream(job.blocks(file), job.references, job.settings)
+        _write_rates(job, _ramp_fit().stream(ramps, job.references, job.settings), file.nint)
+
+
+def _write_blocks(job: Job, suffix: str, blocks: Iterator[Any], nint: int) -> None:
+    first = next(blocks)
+    with job.writer(suffix, first, nint) as writer:
+        writer.append(first)
+        del first
+        for block in blocks:
+            writer.append(block)
+
+
+def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
+    from processors.ramp_fit import Average
+
+    average = Average()
+    if nint > 1:
+        _write_blocks(job, "rateints", _averaged(blocks, average), nint)
+    else:
+        average.add(next(blocks))
+    job.save("rate", average.result())
+
+
+def _averaged(blocks: Iterator[Any], average: Any) -> Iterator[Any]:
+    for block in blocks:
+        average.add(block)
+        yield block
+
+
+def _detector1() -> Pipeline:
+    from processors.detector1 import DETECTOR1_NIR
+
+    return DETECTOR1_NIR
+
+
+def _ramp_fit() -> Pipeline:
+    from processors.ramp_fit import RAMP_FIT
+
+    return RAMP_FIT

@@ -1,0 +1,65 @@
+"""What a stage is: from one topic to the next."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from processors.pipelines import Settings
+from processors.steps import Step
+from streams.job import Job
+
+Keywords = Mapping[str, Any]
+
+
+@dataclass(frozen=True, kw_only=True)
+class Stage:
+    """One stretch of the road.
+
+    Attributes
+    ----------
+    name : str
+        As JWST calls its pipeline: detector1, ramp_fit, image2, image3.
+    source, target : str
+        The topic that it reads, and the one that it publishes on.
+    accepts : callable
+        ``accepts(exp_type)`` tells whether exposures of this type go through it.
+    steps : callable
+        ``steps(keywords)`` returns the steps that it runs on such an exposure, in order.
+    outputs : callable
+        ``outputs(keywords, settings)`` returns the suffixes of what it makes, the primary product's first.
+    compute : callable
+        ``compute(job)`` makes them.
+    """
+
+    name: str
+    source: str
+    target: str
+    accepts: Callable[[str], bool]
+    steps: Callable[[Keywords], tuple[Step, ...]]
+    outputs: Callable[[Keywords, Settings], tuple[str, ...]]
+    compute: Callable[[Job], None]
+
+
+def fuse(first: Stage, second: Stage, compute: Callable[[Job], None]) -> Stage:
+    """Return one stage that does the work of two neighbours without storing what is between them.
+
+    Parameters
+    ----------
+    first, second : Stage
+        The second reads what the first publishes.
+    compute : callable
+        Does both, in memory.
+    """
+    if first.target != second.source:
+        raise ValueError(f"{first.name} publishes on {first.target}, {second.name} reads {second.source}")
+    return Stage(
+        name=f"{first.name}+{second.name}",
+        source=first.source,
+        target=second.target,
+        accepts=lambda exp_type: first.accepts(exp_type) and second.accepts(exp_type),
+        steps=lambda keywords: (*first.steps(keywords), *second.steps(keywords)),
+        outputs=second.outputs,
+        compute=compute,
+    )

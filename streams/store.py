@@ -1,0 +1,207 @@
+"""The product store: files that are put once and never changed, anywhere that fsspec reaches."""
+
+from __future__ import annotations
+
+import contextlib
+import errno
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+from urllib.parse import unquote, urlsplit
+
+from schemas.content import file_digest
+from schemas.errors import CalstreamError, Retriable, Unprocessable
+from schemas.events import Artifact
+
+
+class Store:
+    """A place for products, manifests, recipes and attempt marks.
+
+    Parameters
+    ----------
+    url : str or Path
+        A folder, ``file:///...``, ``s3://bucket/prefix`` or any other file system that fsspec knows and that can
+        put a file only if it is absent.
+    """
+
+    def __init__(self, url: str | Path) -> None:
+        import fsspec
+
+        text = str(url)
+        self._fs, root = fsspec.core.url_to_fs(text if "://" in text else Path(text).absolute().as_uri())
+        self._root = root.rstrip("/")
+        self.local = "file" in _protocols(self._fs)
+        if self.local:
+            with storage_errors(self._root):
+                os.makedirs(self._root, exist_ok=True)
+
+    @property
+    def root(self) -> str:
+        """Return the root as fsspec spells it: a path for a local store."""
+        return self._root
+
+    def uri(self, path: str) -> str:
+        """Return the URI of a file of the store."""
+        return str(self._fs.unstrip_protocol(f"{self._root}/{path}"))
+
+    def exists(self, path: str) -> bool:
+        """Tell whether a file is there."""
+        with storage_errors(path):
+            return bool(self._fs.exists(f"{self._root}/{path}"))
+
+    def read_bytes(self, path: str) -> bytes:
+        """Return a file's content.
+
+        Raises
+        ------
+        Unprocessable
+            If it is not there.
+        """
+        with storage_errors(path):
+            content: bytes = self._fs.cat_file(f"{self._root}/{path}")
+            return content
+
+    def put_if_absent(self, path: str, content: bytes) -> bool:
+        """Write a file unless one is there already; return whether it was written.
+
+        It appears whole or not at all, and of several writers exactly one wins.
+        """
+        with storage_errors(path):
+            if self.local:
+                return _link_bytes(Path(self._root) / path, content)
+            try:
+                self._fs.pipe_file(f"{self._root}/{path}", content, mode="create")
+            except FileExistsError:
+                return False
+            return True
+
+    @contextlib.contextmanager
+    def workspace(self, path: str) -> Iterator[Path]:
+        """Give a local folder whose files become those of the store's folder `path` when the block succeeds."""
+        if self.local:
+            folder = Path(self._root) / path
+            with storage_errors(path):
+                folder.mkdir(parents=True, exist_ok=True)
+            try:
+                yield folder
+            except BaseException:
+                shutil.rmtree(folder, ignore_errors=True)
+                raise
+            with storage_errors(path):
+                _sync(folder)
+            return
+        with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
+            yield Path(temporary)
+            with storage_errors(path):
+                for file in Path(temporary).iterdir():
+                    self._fs.put_file(str(file), f"{self._root}/{path}/{file.name}")
+
+    def remove(self, path: str) -> None:
+        """Remove a folder with what is in it; one that is not there is no error."""
+        with contextlib.suppress(FileNotFoundError), storage_errors(path):
+            self._fs.rm(f"{self._root}/{path}", recursive=True)
+
+    @contextlib.contextmanager
+    def fetch(self, artifact: Artifact) -> Iterator[Path]:
+        """Give a local path with an artifact's content, for as long as the block lasts.
+
+        Raises
+        ------
+        Unprocessable
+            If its size is not what the event says; Retriable if the store cannot be reached.
+        """
+        parts = urlsplit(artifact.uri)
+        if parts.scheme in ("", "file"):
+            path = Path(unquote(parts.path) if parts.scheme else artifact.uri)
+            _demand_size(path, artifact)
+            yield path
+            return
+        with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
+            path = Path(temporary) / Path(parts.path).name
+            with storage_errors(artifact.uri):
+                self._fs.get_file(artifact.uri, str(path))
+            _demand_size(path, artifact)
+            yield path
+
+    def claim(self, uri: str, content: str) -> Artifact:
+        """Return the claim check of a product that an association lists by URI and content digest."""
+        parts = urlsplit(uri)
+        if parts.scheme in ("", "file"):
+            path = Path(unquote(parts.path) if parts.scheme else uri)
+            with storage_errors(path):
+                size = path.stat().st_size
+        else:
+            with storage_errors(uri):
+                size = int(self._fs.size(uri))
+        return Artifact(uri=uri, size=size, sha256="0" * 64, content=content)
+
+    def artifact(self, path: str, local: Path, content: str = "") -> Artifact:
+        """Return the claim check of a file that is (or will be) at `path` and now lies at `local`."""
+        return Artifact(uri=self.uri(path), size=local.stat().st_size, sha256=file_digest(local), content=content)
+
+
+@contextlib.contextmanager
+def storage_errors(where: object) -> Iterator[None]:
+    """Turn an operating system's error into one clear sentence.
+
+    Raises
+    ------
+    Retriable
+        For what passes: a full disk, a server that does not answer.
+    Unprocessable
+        For what does not: a folder that may not be written to, a file that is not there.
+    """
+    try:
+        yield
+    except CalstreamError:
+        raise
+    except OSError as error:
+        text = f"{where}: {(error.strerror or str(error)).lower()}"
+        if error.errno in (errno.ENOSPC, errno.EDQUOT):
+            raise Retriable(f"{text}; make room and try again") from error
+        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
+            raise Unprocessable(f"{text}; choose a folder that you may write to") from error
+        if error.errno in (errno.ENOENT, errno.ENOTDIR):
+            raise Unprocessable(f"{text}; check the path") from error
+        raise Retriable(f"{text}; try again") from error
+
+
+def _demand_size(path: Path, artifact: Artifact) -> None:
+    with storage_errors(path):
+        size = path.stat().st_size
+    if size != artifact.size:
+        raise Unprocessable(f"{path}: {size} bytes where its event says {artifact.size}; the file was changed")
+
+
+def _link_bytes(target: Path, content: bytes) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    fd, name = tempfile.mkstemp(dir=target.parent, prefix=".put-")
+    try:
+        with os.fdopen(fd, "wb") as file:
+            file.write(content)
+            file.flush()
+            os.fsync(file.fileno())
+        try:
+            os.link(name, target)
+        except FileExistsError:
+            return False
+        _sync(target.parent)
+        return True
+    finally:
+        os.unlink(name)
+
+
+def _sync(folder: Path) -> None:
+    fd = os.open(folder, os.O_RDONLY)
+    try:
+        os.fsync(fd)
+    finally:
+        os.close(fd)
+
+
+def _protocols(fs: Any) -> tuple[str, ...]:
+    protocol = fs.protocol
+    return (protocol,) if isinstance(protocol, str) else tuple(protocol)
