@@ -1,0 +1,73 @@
+"""The commands ``calstream simulate EXP_TYPE`` and ``calstream simulate references``."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Annotated, Any
+
+import typer
+from typer.core import TyperGroup
+
+from schemas.errors import UsageError
+from simulator.downlink import write_downlink
+from simulator.observation import EXP_TYPES, Request
+from simulator.readout import PATTERNS
+from simulator.references.build import add_files
+
+
+class _Dispatch(TyperGroup):
+    """A group whose unknown words are exposure types: ``simulate NRC_IMAGE`` and ``simulate references``."""
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        if args and args[0] not in self.commands:
+            return super().resolve_command(ctx, ["exposure", *args])
+        return super().resolve_command(ctx, args)
+
+
+simulate = typer.Typer(
+    cls=_Dispatch, no_args_is_help=True,
+    help="Simulate observations with known truth, and CRDS references for them or for given exposures. "
+    f"`simulate EXP_TYPE --out DIR` takes exposures ({', '.join(EXP_TYPES)}; `simulate EXP_TYPE --help` lists the "
+    "options); `simulate references FILE... --crds DIR` makes references.",
+)  # fmt: skip
+
+
+def _names(value: str) -> tuple[str, ...]:
+    return tuple(name.strip().upper() for name in value.split(",") if name.strip())
+
+
+@simulate.command("exposure", hidden=True)
+def exposure(
+    exp_type: Annotated[str, typer.Argument(help=f"One of {', '.join(EXP_TYPES)}.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the files.", show_default=False)],
+    detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "NRCA1,NRCA3",
+    filter_: Annotated[str, typer.Option("--filter", help="Bandpass.")] = "F200W",
+    subarray: Annotated[str, typer.Option(help="FULL or a subarray that the SIAF knows.")] = "SUB320",
+    dithers: Annotated[int, typer.Option(help="Number of dither positions.")] = 4,
+    ngroups: Annotated[int, typer.Option(help="Groups per integration.")] = 6,
+    nints: Annotated[int, typer.Option(help="Integrations per exposure.")] = 1,
+    readpatt: Annotated[str, typer.Option(help=f"Read pattern: {', '.join(PATTERNS)}.")] = "RAPID",
+    seed: Annotated[int, typer.Option(help="Another seed is another sky and other noise.")] = 1,
+    sources: Annotated[int | None, typer.Option(help="Sources at most.", show_default="as many as fit")] = None,
+    dark_groups: Annotated[int, typer.Option(help="Groups of the dark, at least those of the exposures.")] = 0,
+) -> None:
+    """Simulate exposures: Level-1b files, their truth, the CRDS cache and env.sh."""
+    if not _names(detectors):
+        raise UsageError("no detector was given")
+    request = Request(
+        exp_type.upper(), _names(detectors), filter_.upper(), subarray.upper(), readpatt.upper(), ngroups, nints,
+        dithers, seed, sources,
+    )  # fmt: skip
+    write_downlink(request, out, dark_groups, progress=typer.echo)
+    typer.echo(f"use the references with: . {out / 'env.sh'}")
+
+
+@simulate.command("references")
+def references(
+    files: Annotated[list[Path], typer.Argument(help="Exposures of any level.", show_default=False)],
+    crds: Annotated[Path, typer.Option(help="Cache to write or to extend; CRDS_PATH of its users.")],
+    dark_groups: Annotated[int, typer.Option(help="Groups of the darks, at least those of each exposure.")] = 0,
+) -> None:
+    """Write a CRDS cache that serves given near-infrared exposures."""
+    context = add_files(crds, files, dark_groups)
+    typer.echo(f"export CRDS_PATH={crds.resolve()}  # operational context {context}")

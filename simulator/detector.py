@@ -1,0 +1,292 @@
+"""A near-infrared detector: its pixel maps, and the ramp that a rate image makes on it.
+
+Forward from physics: photons and dark current arrive (Poisson, shared by all later reads), cosmic rays hit, the well
+fills, the pixel's response bends, the bias and its drifts and the read noise come on top, and the converter clips.
+"""
+
+from __future__ import annotations
+
+import hashlib
+from dataclasses import dataclass, fields
+from functools import lru_cache
+
+import numpy as np
+from numba import njit
+from numpy.typing import NDArray
+
+from schemas.dq import DQ
+from simulator.instruments import BORDER, FULL_SIZE, Detector
+from simulator.readout import Readout
+
+Image = NDArray[np.float32]
+
+ADC_LIMIT = 65535
+SATURATION_MARGIN = 0.97
+"""The saturation reference's threshold lies at so much of the full well."""
+KTC_NOISE = 10.0
+"""Scatter of a pixel's level from reset to reset, DN."""
+AMPLIFIER_DRIFT = 6.0
+"""Scatter of an amplifier's offset from group to group, DN."""
+ODD_EVEN_DRIFT = 2.0
+"""Scatter of the difference of odd and even columns, DN."""
+ROW_DRIFT = 1.5
+"""Scatter of the slow drift along the rows of a full frame, DN."""
+ROW_SCALE = 150.0
+"""Correlation length of that drift, rows."""
+
+
+def generator(*names: object) -> np.random.Generator:
+    """Return a random generator that depends on the names and nothing else."""
+    digest = hashlib.sha256("/".join(map(str, names)).encode()).digest()
+    return np.random.default_rng(np.frombuffer(digest, dtype=np.uint32))
+
+
+@dataclass(frozen=True)
+class Maps:
+    """Properties of every pixel; images of shape ``(ny, nx)``."""
+
+    gain: Image
+    """Electrons per DN."""
+    read_noise: Image
+    """Single read, DN."""
+    bias: Image
+    """Superbias, DN."""
+    dark: Image
+    """e-/s."""
+    response: Image
+    """Relative response to light without pixel area: the detector's own flat field."""
+    quadratic: Image
+    """Coefficient of the second power of the signal in the linearity correction, 1/DN."""
+    cubic: Image
+    """1/DN^2."""
+    well: Image
+    """Measured signal above the bias at which the pixel is full, DN."""
+    dq: NDArray[np.uint32]
+    """Standard data quality bits."""
+
+    def cut(self, slices: tuple[slice, slice]) -> Maps:
+        """Return the maps of a window, as contiguous copies."""
+        return Maps(*(np.ascontiguousarray(getattr(self, field.name)[slices]) for field in fields(self)))
+
+    @property
+    def reference_pixels(self) -> NDArray[np.bool_]:
+        """Pixels that see no light."""
+        return (self.dq & np.uint32(DQ.REFERENCE_PIXEL)) != 0
+
+    @property
+    def saturation(self) -> Image:
+        """Raw level from which a pixel counts as saturated, DN."""
+        return self.bias + np.float32(SATURATION_MARGIN) * self.well
+
+
+@lru_cache(maxsize=1)
+def maps(detector: Detector) -> Maps:
+    """Return the full-frame maps of a detector; they depend on its name only."""
+    rng = generator("detector", detector.name)
+    shape = (FULL_SIZE, FULL_SIZE)
+    dq = _bad_pixels(rng, shape)
+    reference = (dq & np.uint32(DQ.REFERENCE_PIXEL)) != 0
+    response = 1 + _smooth(rng, 0.02) + np.float32(0.004) * _normal(rng, shape)
+    response[(dq & np.uint32(DQ.DEAD)) != 0] = 0.05
+    dark = np.float32(detector.dark) * np.exp(np.float32(0.3) * _normal(rng, shape))
+    dark[(dq & np.uint32(DQ.HOT)) != 0] = 20.0
+    dark[(dq & np.uint32(DQ.WARM)) != 0] = 0.2
+    dark[reference] = 0
+    response[reference] = 1
+    columns = np.where(np.arange(FULL_SIZE) % 2, 40, -40).astype(np.float32)
+    bias = detector.bias + _smooth(rng, 300.0) + np.float32(25) * _normal(rng, shape)
+    bias += columns if detector.amplifier_axis == 1 else columns[:, None]
+    return Maps(
+        gain=detector.gain * (1 + _smooth(rng, 0.01)),
+        read_noise=detector.read_noise * (1 + np.float32(0.05) * _normal(rng, shape)).clip(0.7, 1.5),
+        bias=bias, dark=dark, response=response,
+        quadratic=np.float32(8e-7) * (1 + np.float32(0.05) * _normal(rng, shape)),
+        cubic=np.float32(2e-12) * (1 + np.float32(0.05) * _normal(rng, shape)),
+        well=np.float32(detector.well) * (1 + np.float32(0.01) * _normal(rng, shape)),
+        dq=dq,
+    )  # fmt: skip
+
+
+def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
+    return rng.standard_normal(shape, dtype=np.float32)
+
+
+def _smooth(rng: np.random.Generator, amplitude: float) -> Image:
+    """Return a smooth full-frame image of that scatter: a few low spatial frequencies."""
+    axis = np.linspace(0, np.pi, FULL_SIZE, dtype=np.float32)
+    waves = np.stack([np.cos(k * axis) for k in range(4)])
+    weights = rng.normal(size=(4, 4)).astype(np.float32)
+    weights[0, 0] = 0
+    image = waves.T @ weights @ waves
+    return np.asarray(image * np.float32(amplitude / image.std()), dtype=np.float32)
+
+
+def _bad_pixels(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.uint32]:
+    dq = np.zeros(shape, dtype=np.uint32)
+    draw = rng.random(shape, dtype=np.float32)
+    dq[draw < 0.0006] = DQ.DEAD | DQ.DO_NOT_USE
+    dq[(draw >= 0.0006) & (draw < 0.0010)] = DQ.HOT | DQ.DO_NOT_USE
+    dq[(draw >= 0.0010) & (draw < 0.0020)] = DQ.WARM
+    inner = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    border = np.ones(shape, dtype=bool)
+    border[inner] = False
+    dq[border] = DQ.REFERENCE_PIXEL
+    return dq
+
+
+@dataclass(frozen=True)
+class CosmicRays:
+    """Charge deposited by cosmic rays; arrays of shape ``(nhit,)``, one element per pixel and event."""
+
+    integration: NDArray[np.int32]
+    frame: NDArray[np.int32]
+    """1-based frame during which the charge arrived."""
+    group: NDArray[np.int32]
+    """First group (0-based) in which it shows."""
+    y: NDArray[np.int32]
+    x: NDArray[np.int32]
+    electrons: NDArray[np.float32]
+    event: NDArray[np.int32]
+
+
+CR_RATE = 5.0 * (1.8e-3) ** 2
+"""Events per pixel and second: 5 per cm^2 and second on pixels of 18 micron."""
+
+
+def cosmic_rays(
+    shape: tuple[int, int], readout: Readout, rng: np.random.Generator, rate: float = CR_RATE
+) -> CosmicRays:
+    """Draw cosmic rays: isotropic straight tracks through a layer of 5 micron, with straggling.
+
+    Parameters
+    ----------
+    shape : tuple of int
+        Window ``(ny, nx)``.
+    readout : Readout
+        Frames to spread the events over, the gaps included.
+    rng : numpy.random.Generator
+        Source of randomness.
+    rate : float
+        Events per pixel and second.
+    """
+    frames = round(readout.integration_time / readout.tframe)
+    n = rng.poisson(rate * shape[0] * shape[1] * readout.integration_time * readout.nints)
+    y, x = rng.uniform(-0.5, shape[0] - 0.5, n), rng.uniform(-0.5, shape[1] - 0.5, n)
+    cosine = np.sqrt(rng.uniform(0.01, 1, n))
+    azimuth = rng.uniform(0, 2 * np.pi, n)
+    length = 5 / 18 * np.sqrt(1 - cosine**2) / cosine
+    total = 500 / cosine * np.exp(0.7 * rng.standard_normal(n))
+    steps = 16
+    along = (np.arange(steps) + 0.5) / steps * length[:, None]
+    ty = np.rint(y[:, None] + along * np.sin(azimuth)[:, None]).astype(np.int64)
+    tx = np.rint(x[:, None] + along * np.cos(azimuth)[:, None]).astype(np.int64)
+    inside = (ty >= 0) & (ty < shape[0]) & (tx >= 0) & (tx < shape[1])
+    event = np.broadcast_to(np.arange(n)[:, None], ty.shape)[inside]
+    key, index = np.unique((event * shape[0] + ty[inside]) * shape[1] + tx[inside], return_inverse=True)
+    charge = np.bincount(index, weights=np.repeat(total / steps, steps).reshape(n, steps)[inside], minlength=key.size)
+    event, place = key // (shape[0] * shape[1]), key % (shape[0] * shape[1])
+    frame = rng.integers(1, frames + 1, n)[event]
+    group = np.array([readout.group_of(int(f)) for f in range(1, frames + 1)])[frame - 1] if n else frame
+    integration = rng.integers(0, readout.nints, n)[event]
+    as32 = [np.asarray(a, dtype=np.int32) for a in (integration, frame, group, place // shape[1], place % shape[1])]
+    return CosmicRays(*as32, charge.astype(np.float32), event.astype(np.int32))
+
+
+def linearised(signal: Image, maps: Maps) -> Image:
+    """Return the true signal of a measured one, both DN above the bias: the correction of the linearity reference."""
+    return signal * (1 + signal * (maps.quadratic + signal * maps.cubic))
+
+
+@njit(cache=True)
+def _read(charge, gain, quadratic, cubic, well, total):  # type: ignore[no-untyped-def]
+    """Add to `total` what a noiseless read of `charge` (electrons) measures, DN above the bias.
+
+    Newton's method on the linearity polynomial; its derivative is above 1, so it converges from the true signal.
+    """
+    for y in range(charge.shape[0]):
+        for x in range(charge.shape[1]):
+            full = well[y, x]
+            limit = full * (1 + full * (quadratic[y, x] + full * cubic[y, x]))
+            true = min(charge[y, x] / gain[y, x], limit)
+            f = true
+            for _ in range(4):
+                value = f * (1 + f * (quadratic[y, x] + f * cubic[y, x])) - true
+                f -= value / (1 + f * (2 * quadratic[y, x] + 3 * f * cubic[y, x]))
+            total[y, x] += f
+
+
+@dataclass(frozen=True)
+class Electronics:
+    """What the outputs add to a window."""
+
+    outputs: int
+    amplifier_axis: int
+    """Axis along which amplifiers and odd and even columns alternate."""
+    first: int
+    """Detector coordinate (0-based) of the window's first pixel along that axis."""
+    drifts: bool = True
+
+
+def ramp(
+    rate: Image, maps: Maps, readout: Readout, electronics: Electronics, rays: CosmicRays, rng: np.random.Generator
+) -> NDArray[np.uint16]:
+    """Return the raw exposure that a rate of photoelectrons makes.
+
+    Parameters
+    ----------
+    rate : ndarray
+        Photoelectrons per second, shape ``(ny, nx)``; dark current is added here.
+    maps : Maps
+        The window's pixels.
+    readout : Readout
+        Sampling.
+    electronics : Electronics
+        Outputs and their drifts.
+    rays : CosmicRays
+        Charge to add.
+    rng : numpy.random.Generator
+        Source of randomness.
+
+    Returns
+    -------
+    ndarray of uint16
+        Shape ``(nint, ngroup, ny, nx)``, DN.
+    """
+    light = np.where(maps.reference_pixels, 0, np.maximum(rate, 0) + maps.dark).astype(np.float64)
+    data = np.empty((readout.nints, readout.ngroups, *rate.shape), dtype=np.uint16)
+    order = np.argsort(rays.frame, kind="stable")
+    sensitive = ~maps.reference_pixels
+    for i in range(readout.nints):
+        charge = np.zeros(rate.shape, dtype=np.float32)
+        reset = maps.bias + np.where(sensitive, np.float32(KTC_NOISE) * _normal(rng, rate.shape), np.float32(0))
+        hits = order[rays.integration[order] == i]
+        last = 0
+        for g in range(readout.ngroups):
+            total = np.zeros(rate.shape, dtype=np.float32)
+            for frame in readout.frames(g):
+                charge += rng.poisson(light * (readout.tframe * (frame - last))).astype(np.float32)
+                now = hits[(rays.frame[hits] > last) & (rays.frame[hits] <= frame)]
+                np.add.at(charge, (rays.y[now], rays.x[now]), rays.electrons[now] * sensitive[rays.y[now], rays.x[now]])
+                _read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
+                last = frame
+            level = reset + total / np.float32(readout.nframes) + _drift(rate.shape, electronics, rng)
+            level += maps.read_noise / np.float32(np.sqrt(readout.nframes)) * _normal(rng, rate.shape)
+            data[i, g] = np.rint(level).clip(0, ADC_LIMIT)
+    return data
+
+
+def _drift(shape: tuple[int, int], electronics: Electronics, rng: np.random.Generator) -> Image:
+    """Return one group's bias drift: an offset per amplifier and column parity, and a slow one along the rows."""
+    axis = electronics.amplifier_axis
+    position = electronics.first + np.arange(shape[axis])
+    amplifier = position * electronics.outputs // FULL_SIZE if electronics.outputs > 1 else np.zeros_like(position)
+    offset = AMPLIFIER_DRIFT * rng.normal(size=electronics.outputs)
+    parity = ODD_EVEN_DRIFT * rng.normal(size=electronics.outputs)
+    along = offset[amplifier] + np.where(position % 2, 0.5, -0.5) * parity[amplifier]
+    across = np.zeros(shape[1 - axis])
+    if electronics.outputs > 1:
+        nodes = np.arange(-1, shape[1 - axis] / ROW_SCALE + 2)
+        across = np.interp(np.arange(shape[1 - axis]) / ROW_SCALE, nodes, ROW_DRIFT * rng.normal(size=nodes.size))
+    scale = 1.0 if electronics.drifts else 0.0
+    drift = along[None, :] + across[:, None] if axis == 1 else along[:, None] + across[None, :]
+    return (scale * drift).astype(np.float32)

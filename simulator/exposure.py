@@ -1,0 +1,102 @@
+"""From the sky to a raw exposure and its truth."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+
+import numpy as np
+from numpy.typing import NDArray
+
+from simulator.detector import CosmicRays, Electronics, Maps, cosmic_rays, generator, maps, ramp
+from simulator.geometry import distortion
+from simulator.instruments import bandpass, photmjsr
+from simulator.observation import Exposure
+from simulator.references.camera import camera_psf, filter_offset, relative_area
+from simulator.scene import Camera, Scene, render
+
+Image = NDArray[np.float32]
+
+
+@dataclass(frozen=True)
+class Simulated:
+    """A raw exposure and what is true of it."""
+
+    exposure: Exposure
+    data: NDArray[np.uint16]
+    """Raw ramps, DN, shape ``(nint, ngroup, ny, nx)``."""
+    rate: Image
+    """Noiseless rate of photons as the ``rate`` product should have it, DN/s, shape ``(ny, nx)``; 0 on reference
+    pixels."""
+    electrons: Image
+    """The same in photoelectrons per second."""
+    cal: Image
+    """Noiseless surface brightness as the ``cal`` product should have it, MJy/sr."""
+    x: NDArray[np.float64]
+    """0-based pixel of each source of the scene, also of those outside, shape ``(nsource,)``."""
+    y: NDArray[np.float64]
+    rays: CosmicRays
+
+
+def camera_of(exposure: Exposure) -> Camera:
+    """Return the optics of an exposure."""
+    d = distortion(exposure.detector)
+    column, row = filter_offset(exposure.detector, exposure.pair)
+    part = exposure.window
+
+    def to_pixel(
+        ra: NDArray[np.float64], dec: NDArray[np.float64]
+    ) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+        x, y = d.to_pixel(*exposure.pointing.to_v2v3(ra, dec))
+        # The distortion is that of no filter: a pixel of this exposure, plus the offset, is its argument. The
+        # pipeline adds the offset to full-frame pixels.
+        return x - column - part.xstart + 1, y - row - part.ystart + 1
+
+    area = d.nominal_area
+    return Camera(
+        part.shape, to_pixel, camera_psf(exposure.detector, exposure.pair),
+        photmjsr(bandpass(*exposure.pair), exposure.detector, area), area,
+        float(np.sqrt(area) * 180 / np.pi * 3600), relative_area(exposure.detector)[part.slices].astype(np.float64),
+    )  # fmt: skip
+
+
+def simulate(exposure: Exposure, scene: Scene) -> Simulated:
+    """Simulate an exposure; its random numbers depend on the request's seed and the exposure's name only.
+
+    Parameters
+    ----------
+    exposure : Exposure
+        What to take.
+    scene : Scene
+        What is on the sky.
+    """
+    camera = camera_of(exposure)
+    pixels = maps(exposure.detector).cut(exposure.window.slices)
+    ideal = np.asarray(render(scene, camera), dtype=np.float32)
+    sensitive = ~pixels.reference_pixels
+    rate = ideal * pixels.response * sensitive
+    electrons = rate * pixels.gain
+    rng = generator(exposure.request.seed, exposure.name)
+    part = exposure.window
+    per_pixel = {} if exposure.request.cosmic_rays else {"rate": 0.0}
+    rays = cosmic_rays(part.shape, exposure.readout, rng, **per_pixel)
+    axis = exposure.detector.amplifier_axis
+    electronics = Electronics(exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1,
+                              drifts=_corrected(pixels))  # fmt: skip
+    data = ramp(electrons, pixels, exposure.readout, electronics, rays, rng)
+    x, y = camera.to_pixel(scene.ra, scene.dec)
+    cal = np.asarray(ideal / camera.relative_area * camera.photmjsr, dtype=np.float32)
+    return Simulated(exposure, data, rate, electrons, cal, x, y, _seen(rays, pixels))
+
+
+def _corrected(pixels: Maps) -> bool:
+    """Say whether the window has reference pixels. Without any, nothing could remove drifts, so none are put in."""
+    return bool(pixels.reference_pixels.any())
+
+
+def _seen(rays: CosmicRays, pixels: Maps) -> CosmicRays:
+    """Return the hits on pixels that collect charge."""
+    keep = ~pixels.reference_pixels[rays.y, rays.x]
+    return CosmicRays(
+        rays.integration[keep], rays.frame[keep], rays.group[keep], rays.y[keep], rays.x[keep],
+        rays.electrons[keep], rays.event[keep],
+    )  # fmt: skip

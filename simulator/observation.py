@@ -1,0 +1,171 @@
+"""A small observing programme: which exposures are taken, where the telescope points, and what is on the sky there."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass, replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from schemas.errors import UsageError
+from simulator.detector import generator
+from simulator.geometry import Pointing, Window, distortion, window
+from simulator.instruments import LONG_FILTERS, SHORT_FILTERS, Detector, bandpass, detector, photmjsr, wheels
+from simulator.readout import Readout, frame_time, readout
+from simulator.references.camera import camera_psf
+from simulator.scene import Field, Population, Scene, draw
+
+TARGET = (80.4875, -69.4975)
+"""Right ascension and declination of the field, deg."""
+POSITION_ANGLE = 37.0
+"""Position angle of V3 at the target, deg."""
+START = 59780.5
+"""Start of the first exposure, MJD (UTC)."""
+VELOCITY_ABERRATION = 1.00001
+
+
+@dataclass(frozen=True)
+class Request:
+    """What is asked of the observatory."""
+
+    exp_type: str = "NRC_IMAGE"
+    detectors: tuple[str, ...] = ("NRCA1", "NRCA3")
+    filter: str = "F200W"
+    subarray: str = "SUB320"
+    pattern: str = "RAPID"
+    ngroups: int = 6
+    nints: int = 1
+    dithers: int = 4
+    seed: int = 1
+    sources: int | None = None
+    """Sources at most; all that fit, unless said."""
+    program: str = "01234"
+    observation: str = "001"
+    cosmic_rays: bool = True
+
+
+@dataclass(frozen=True)
+class Exposure:
+    """One exposure of one detector."""
+
+    name: str
+    detector: Detector
+    window: Window
+    readout: Readout
+    pair: tuple[str, str]
+    """FILTER and PUPIL."""
+    pointing: Pointing
+    """At the window's reference point."""
+    dither: int
+    """1-based."""
+    offset: tuple[float, float]
+    """Dither offset in V2 and V3, arcsec."""
+    start: float
+    """MJD (UTC)."""
+    request: Request
+
+    @property
+    def outputs(self) -> int:
+        """Number of outputs that the window is read through."""
+        return outputs(self.window)
+
+
+def outputs(part: Window) -> int:
+    """Return the number of NIRCam outputs that read a window: four for a full frame, one for a small one."""
+    return 4 if part.nx == 2048 else 1
+
+
+EXP_TYPES = ("NRC_IMAGE",)
+"""Exposure types that can be simulated."""
+
+
+def plan(request: Request) -> list[Exposure]:
+    """Return the exposures of a request.
+
+    Raises
+    ------
+    UsageError
+        If something in the request is not known or does not go together.
+    """
+    if request.exp_type.upper() not in EXP_TYPES:
+        raise UsageError(f"{request.exp_type} cannot be simulated; choose from {', '.join(EXP_TYPES)}")
+    if request.dithers < 1:
+        raise UsageError(f"{request.dithers} dithers: there must be at least 1")
+    cameras = [_camera(name, request.filter) for name in request.detectors]
+    windows = [window(camera, request.subarray) for camera in cameras]
+    middle = tuple(np.mean([w.v2v3 for w in windows], axis=0))
+    exposures, start = [], START
+    for dither, offset in enumerate(_dithers(request.dithers, windows[0], cameras[0]), 1):
+        base = Pointing(*TARGET, POSITION_ANGLE, (middle[0] + offset[0], middle[1] + offset[1]))
+        for camera, part in zip(cameras, windows, strict=True):
+            sampling = readout(request.pattern, request.ngroups, request.nints,
+                               frame_time(part.shape, outputs(part)))  # fmt: skip
+            name = f"jw{request.program}{request.observation}001_02101_{dither:05d}_{camera.name.lower()}"
+            exposures.append(Exposure(
+                name, camera, part, sampling, wheels(request.filter),
+                replace(base.at(part.v2v3), va_scale=VELOCITY_ABERRATION), dither, offset, start, request,
+            ))  # fmt: skip
+        start += (exposures[-1].readout.integration_time * request.nints + 60) / 86400
+    return exposures
+
+
+def _camera(name: str, filter_name: str) -> Detector:
+    camera = detector(name)
+    if camera.instrument != "NIRCAM":
+        raise UsageError(f"NRC_IMAGE is taken with NIRCam detectors, not with {camera.name}")
+    known = LONG_FILTERS if camera.channel == "LONG" else SHORT_FILTERS
+    if filter_name.upper() not in known:
+        raise UsageError(f"{camera.name} has no filter {filter_name}; choose from {', '.join(known)}")
+    return camera
+
+
+def _dithers(count: int, part: Window, camera: Detector) -> list[tuple[float, float]]:
+    """Return offsets that step several pixels and sub-pixel phases: points of a golden-angle spiral."""
+    scale = np.sqrt(distortion(camera).nominal_area) * 180 / np.pi * 3600
+    reach = 0.06 * part.nx * scale
+    k = np.arange(count)
+    radius, angle = reach * np.sqrt(k / max(count - 1, 1)), k * np.pi * (3 - np.sqrt(5))
+    return [(float(x), float(y)) for x, y in zip(radius * np.cos(angle), radius * np.sin(angle), strict=True)]
+
+
+def corners(exposure: Exposure) -> tuple[NDArray[np.float64], NDArray[np.float64]]:
+    """Return right ascension and declination of a window's four corners, deg."""
+    ny, nx = exposure.window.shape
+    x = np.array([-0.5, nx - 0.5, nx - 0.5, -0.5]) + exposure.window.xstart - 1
+    y = np.array([-0.5, -0.5, ny - 0.5, ny - 0.5]) + exposure.window.ystart - 1
+    return exposure.pointing.to_sky(*distortion(exposure.detector).to_v2v3(x, y))
+
+
+def sky(exposures: list[Exposure]) -> Scene:
+    """Return the scene that covers some exposures.
+
+    The brightest stars fill 45 per cent of the well of their central pixel, and the faintest have a tenth of their
+    light, so that the signal-to-noise ratio of all is high whatever the readout. One in forty is brighter by 3.5 mag
+    and saturates.
+    """
+    request, first = exposures[0].request, exposures[0]
+    ra0, dec0 = TARGET
+    xi, eta = [], []
+    for exposure in exposures:
+        ra, dec = np.deg2rad(corners(exposure))
+        a0, d0 = np.deg2rad([ra0, dec0])
+        cosine = np.sin(d0) * np.sin(dec) + np.cos(d0) * np.cos(dec) * np.cos(ra - a0)
+        xi.append(np.cos(dec) * np.sin(ra - a0) / cosine)
+        eta.append((np.cos(d0) * np.sin(dec) - np.sin(d0) * np.cos(dec) * np.cos(ra - a0)) / cosine)
+    arcsec = 180 / np.pi * 3600
+    x, y = np.concatenate(xi) * arcsec, np.concatenate(eta) * arcsec
+    field = Field(ra0, dec0, (x.min() - 1, x.max() + 1), (y.min() - 1, y.max() + 1))
+    scale = np.sqrt(distortion(first.detector).nominal_area) * arcsec
+    spacing = (54 if first.window.nx <= 400 else 64) * scale
+    population = Population(spacing=spacing, bright=_brightest(first), count=request.sources)
+    return draw(field, population, generator(request.seed, "scene", request.program, request.filter))
+
+
+def _brightest(exposure: Exposure) -> float:
+    """Return the AB magnitude of a star that fills 45 per cent of the well of its brightest pixel."""
+    camera = exposure.detector
+    area = distortion(camera).nominal_area
+    peak = camera_psf(camera, exposure.pair).stamp(0, 0).max()
+    rate = 0.45 * camera.well / exposure.readout.integration_time / peak
+    flux = rate * photmjsr(bandpass(*exposure.pair), camera, area) * area * 1e6
+    return float(-2.5 * np.log10(flux / 3631))

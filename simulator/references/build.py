@@ -1,0 +1,174 @@
+"""Fill a CRDS cache with all references that an exposure needs."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from dataclasses import replace
+from pathlib import Path
+from typing import Any
+
+from astropy.io import fits
+
+from schemas.errors import Unprocessable
+from simulator.crds_cache import CrdsCache
+from simulator.instruments import DETECTORS, Detector, detector
+from simulator.readout import PATTERNS, Readout, frame_time
+from simulator.references import camera, pixels
+
+IMAGING = ("NIRCAM", "NIRISS", "FGS")
+"""Instruments that get the references of imaging."""
+_NEEDED = ("INSTRUME", "DETECTOR", "SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "READPATT", "NGROUPS")
+
+
+def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0) -> None:
+    """Add what one exposure needs and the cache lacks; `cache.commit` makes it visible.
+
+    Parameters
+    ----------
+    cache : CrdsCache
+        Cache.
+    header : dict
+        Keywords of the exposure: INSTRUME, DETECTOR, SUBARRAY with its corner and size, READPATT, NGROUPS; where there
+        are such, NFRAMES, GROUPGAP, TFRAME, FILTER, PUPIL.
+    dark_groups : int
+        Groups of the dark, at least those of the exposure.
+
+    Raises
+    ------
+    Unprocessable
+        If keywords are missing, or the detector is not a near-infrared one that the simulator knows.
+    """
+    missing = [key for key in _NEEDED if header.get(key) is None]
+    if missing:
+        raise Unprocessable(f"{header.get('FILENAME', 'the exposure')} lacks {', '.join(missing)}; "
+                            "references cannot be made for it")  # fmt: skip
+    camera_ = _detector(header)
+    for reftype in pixels.TYPES:
+        if cache.find(camera_.instrument, reftype, (camera_.name,)) is None:
+            path = cache.new_path(camera_.instrument, reftype, "fits")
+            pixels.write(reftype, camera_, path)
+            cache.add(camera_.instrument, reftype, (camera_.name,), path)
+    _add_dark(cache, camera_, header, dark_groups)
+    pair = wheel_pair(header, camera_)
+    if camera_.instrument in IMAGING and pair in camera.wheel_positions(camera_):
+        _add_imaging(cache, camera_, pair)
+
+
+def _detector(header: dict[str, Any]) -> Detector:
+    name = str(header["DETECTOR"]).upper()
+    if name not in DETECTORS:
+        raise Unprocessable(f"{header.get('FILENAME', 'the exposure')}: no references for detector {name}; "
+                            f"the simulator knows {', '.join(DETECTORS)}")  # fmt: skip
+    if "IRS2" in str(header["READPATT"]).upper():
+        raise Unprocessable(f"{header.get('FILENAME', 'the exposure')}: no references for IRS2 readout "
+                            f"({header['READPATT']}); give exposures in a traditional read pattern")  # fmt: skip
+    return detector(name)
+
+
+def readout_of(header: dict[str, Any], camera_: Detector) -> Readout:
+    """Return an exposure's sampling from its keywords; a frame time that is missing is computed."""
+    pattern = str(header["READPATT"]).upper()
+    nframes, groupgap = PATTERNS.get(pattern, (1, 0))
+    shape = int(header["SUBSIZE2"]), int(header["SUBSIZE1"])
+    outputs = int(header.get("NOUTPUTS") or (4 if shape == (2048, 2048) else 1))
+    tframe = float(header.get("TFRAME") or frame_time(shape, outputs))
+    return Readout(
+        pattern, int(header.get("NFRAMES") or nframes), int(_or(header.get("GROUPGAP"), groupgap)),
+        int(header["NGROUPS"]), int(header.get("NINTS") or 1), tframe,
+    )  # fmt: skip
+
+
+def _or(value: Any, default: Any) -> Any:
+    return default if value is None else value
+
+
+def _add_dark(cache: CrdsCache, camera_: Detector, header: dict[str, Any], dark_groups: int) -> None:
+    readout = readout_of(header, camera_)
+    groups = max(readout.ngroups, dark_groups)
+    match = (camera_.name, readout.pattern, str(header["SUBARRAY"]).upper())
+    existing = cache.find(camera_.instrument, "dark", match)
+    if existing is None or fits.getval(existing, "NGROUPS") < groups:
+        path = cache.new_path(camera_.instrument, "dark", "fits")
+        pixels.write_dark(camera_, header, replace(readout, ngroups=groups), path)
+        cache.add(camera_.instrument, "dark", match, path)
+
+
+def wheel_pair(header: dict[str, Any], camera_: Detector) -> camera.Pair:
+    """Return FILTER and PUPIL as the references match them; FGS has no wheels."""
+    if camera_.instrument == "FGS":
+        return "N/A", "N/A"
+    return str(header.get("FILTER") or "N/A").upper(), str(header.get("PUPIL") or "N/A").upper()
+
+
+def _add_imaging(cache: CrdsCache, camera_: Detector, pair: camera.Pair) -> None:
+    instrument = camera_.instrument
+    one = {
+        "distortion": (camera.write_distortion, "asdf"), "filteroffset": (camera.write_filteroffset, "asdf"),
+        "photom": (camera.write_photom, "fits"), "area": (camera.write_area, "fits"),
+    }  # fmt: skip
+    for reftype, (writer, extension) in one.items():
+        if cache.find(instrument, reftype, (camera_.name,)) is None:
+            path = cache.new_path(instrument, reftype, extension)
+            writer(camera_, path)
+            cache.add(instrument, reftype, (camera_.name,), path)
+    match = (camera_.name, *pair)
+    if cache.find(instrument, "flat", match) is None:
+        path = cache.new_path(instrument, "flat", "fits")
+        camera.write_flat(camera_, pair, path)
+        cache.add(instrument, "flat", match, path)
+    _add_apcorr(cache, camera_, pair)
+    _add_abvegaoffset(cache, instrument)
+
+
+def _add_apcorr(cache: CrdsCache, camera_: Detector, pair: camera.Pair) -> None:
+    """Add aperture corrections of a filter to the instrument's table, in a new file that keeps its other rows."""
+    existing = cache.find(camera_.instrument, "apcorr", ())
+    rows = [] if existing is None else camera.read_apcorr(existing)
+    if not any(row[:2] == pair for row in rows):
+        path = cache.new_path(camera_.instrument, "apcorr", "fits")
+        camera.write_apcorr(camera_.instrument, rows + camera.corrections(pair, camera_), path)
+        cache.add(camera_.instrument, "apcorr", (), path)
+
+
+def _add_abvegaoffset(cache: CrdsCache, instrument: str) -> None:
+    if cache.find(instrument, "abvegaoffset", ()) is None:
+        others = [other for other in DETECTORS.values() if other.instrument == instrument]
+        pairs = sorted({pair for other in others for pair in camera.wheel_positions(other)})
+        path = cache.new_path(instrument, "abvegaoffset", "asdf")
+        camera.write_abvegaoffset(instrument, pairs, path)
+        cache.add(instrument, "abvegaoffset", (), path)
+
+
+def header_of(path: Path) -> dict[str, Any]:
+    """Return the keywords of an exposure's primary header.
+
+    Raises
+    ------
+    Unprocessable
+        If there is no such file, or it is no FITS file.
+    """
+    try:
+        header = fits.getheader(path)
+    except FileNotFoundError:
+        raise Unprocessable(f"{path}: there is no such file") from None
+    except OSError as error:
+        raise Unprocessable(f"{path} cannot be read as FITS ({error})") from error
+    return {key: header[key] for key in header if key not in ("COMMENT", "HISTORY", "")} | {"FILENAME": path.name}
+
+
+def add_files(root: Path, paths: Iterable[Path], dark_groups: int = 0) -> str:
+    """Write or extend a cache so that it serves given exposures, and return its operational context.
+
+    Parameters
+    ----------
+    root : Path
+        What CRDS_PATH will name.
+    paths : iterable of Path
+        FITS files of any level.
+    dark_groups : int
+        Groups of the darks, at least those of each exposure.
+    """
+    cache = CrdsCache(root)
+    for path in paths:
+        add_exposure(cache, header_of(path), dark_groups)
+    return cache.commit()

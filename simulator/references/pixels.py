@@ -1,0 +1,110 @@
+"""References of stage 1: what each pixel of a detector does."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.dq import DQ
+from simulator.detector import Maps, maps
+from simulator.instruments import FULL_SIZE, Detector
+from simulator.readout import Readout
+from simulator.references.files import About, definitions, frame_keywords, image, write_fits
+
+TYPES = ("mask", "saturation", "superbias", "linearity", "gain", "readnoise")
+"""Types that `write` makes, full frame, for any exposure of the detector."""
+
+
+def write(reftype: str, detector: Detector, path: Path) -> None:
+    """Write one of `TYPES` for a detector."""
+    model, description, extensions = _CONTENT[reftype](maps(detector))
+    about = About(
+        reftype, model, detector.instrument, description, detector,
+        frame_keywords(detector) | {"READPATT": "ANY", "EXP_TYPE": "N/A"} if reftype == "superbias"
+        else frame_keywords(detector),
+    )  # fmt: skip
+    if reftype in ("mask", "saturation", "superbias", "linearity"):
+        extensions.append(definitions())
+    write_fits(path, about, extensions)
+
+
+def _mask(pixels: Maps) -> tuple[str, str, list[Any]]:
+    return "MaskModel", "Bad and reference pixels of the simulated detector", [image("DQ", pixels.dq)]
+
+
+def _saturation(pixels: Maps) -> tuple[str, str, list[Any]]:
+    level = np.where(pixels.reference_pixels, np.float32(100000), pixels.saturation)
+    dq = np.where(pixels.reference_pixels, np.uint32(DQ.NO_SAT_CHECK), np.uint32(0))
+    return "SaturationModel", "Raw level of saturation, DN", [image("SCI", level), image("DQ", dq)]
+
+
+def _superbias(pixels: Maps) -> tuple[str, str, list[Any]]:
+    extensions = [
+        image("SCI", pixels.bias), image("ERR", np.zeros_like(pixels.bias)), image("DQ", np.zeros_like(pixels.dq)),
+    ]  # fmt: skip
+    return "SuperBiasModel", "Bias of the simulated detector, DN", extensions
+
+
+def _linearity(pixels: Maps) -> tuple[str, str, list[Any]]:
+    sensitive = ~pixels.reference_pixels
+    zero, one = np.zeros_like(pixels.bias), np.ones_like(pixels.bias)
+    coefficients = np.stack([zero, one, pixels.quadratic * sensitive, pixels.cubic * sensitive])
+    dq = np.where(sensitive, np.uint32(0), np.uint32(DQ.NO_LIN_CORR))
+    return "LinearityModel", "Polynomial from measured to true signal, DN", [
+        image("COEFFS", coefficients), image("DQ", dq),
+    ]  # fmt: skip
+
+
+def _gain(pixels: Maps) -> tuple[str, str, list[Any]]:
+    return "GainModel", "Electrons per DN", [image("SCI", pixels.gain)]
+
+
+def _readnoise(pixels: Maps) -> tuple[str, str, list[Any]]:
+    """The convention is the noise of a difference of two reads."""
+    noise = np.float32(np.sqrt(2)) * pixels.read_noise
+    return "ReadnoiseModel", "Noise of correlated double sampling, DN", [image("SCI", noise)]
+
+
+_CONTENT = {
+    "mask": _mask, "saturation": _saturation, "superbias": _superbias, "linearity": _linearity, "gain": _gain,
+    "readnoise": _readnoise,
+}  # fmt: skip
+
+
+def write_dark(detector: Detector, header: dict[str, Any], readout: Readout, path: Path) -> None:
+    """Write the dark of one subarray and read pattern, DN.
+
+    Parameters
+    ----------
+    detector : Detector
+        Detector.
+    header : dict
+        SUBARRAY, SUBSTRT1, SUBSTRT2, SUBSIZE1 and SUBSIZE2 of the exposures that it serves.
+    readout : Readout
+        Their sampling; ``ngroups`` is that of the file.
+    path : Path
+        File to write.
+    """
+    y, x = header["SUBSTRT2"] - 1, header["SUBSTRT1"] - 1
+    rows, columns = slice(y, y + header["SUBSIZE2"]), slice(x, x + header["SUBSIZE1"])
+    pixels = maps(detector)
+    # np.ascontiguousarray of what a window needs, so that a small dark of a full frame holds no frame in memory
+    rate = np.ascontiguousarray((pixels.dark / pixels.gain)[rows, columns])
+    middle = [np.mean(readout.frames(group)) * readout.tframe for group in range(readout.ngroups)]
+    data = np.asarray(middle, dtype=np.float32)[:, None, None] * rate
+    keywords = {k: header[k] for k in ("SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")} | {
+        "FASTAXIS": detector.fast_axis, "SLOWAXIS": detector.slow_axis, "READPATT": readout.pattern,
+        "NFRAMES": readout.nframes, "GROUPGAP": readout.groupgap, "NGROUPS": readout.ngroups,
+        "TFRAME": readout.tframe, "TGROUP": readout.tgroup,
+    }  # fmt: skip
+    model = "DarkNirspecModel" if detector.instrument == "NIRSPEC" else "DarkModel"
+    about = About("dark", model, detector.instrument, "Dark signal of the simulated detector, DN", detector, keywords)
+    dq = np.zeros(rate.shape, dtype=np.uint32)
+    write_fits(path, about, [image("SCI", data), image("DQ", dq), definitions()])
+
+
+def full_frame_header() -> dict[str, Any]:
+    """Return the subarray keywords of a full frame."""
+    return {"SUBARRAY": "FULL", "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": FULL_SIZE, "SUBSIZE2": FULL_SIZE}
