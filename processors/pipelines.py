@@ -78,7 +78,7 @@ class Pipeline:
 def _through(
     step: Step, blocks: Iterator[Any], references: References, settings: StepSettings
 ) -> Iterator[Any]:
-    if (settings.use or step).scope == "exposure":
+    if not settings.skip and (settings.use or step).scope_with(settings.options) == "exposure":
         held: list[Any] = list(blocks)
         whole = concatenate(held) if len(held) > 1 else held[0]
         yield _owned(step, whole, references, settings, None)[0]

@@ -45,11 +45,14 @@ class Product:
     def edit(self, *names: str) -> Self:
         """Return a product whose arrays `names` may be written to.
 
-        They are copies, except where the arrays were donated: then they are the very same.
+        They are copies, except where the arrays were donated: then they are the very same. Arrays that the
+        product has not are left out.
         """
         if self.donated:
             return self
-        return replace(self, donated=False, **{name: np.array(getattr(self, name)) for name in names})
+        held = self.arrays()
+        copies: dict[str, Any] = {name: np.array(held[name]) for name in names if name in held}
+        return replace(self, donated=False, **copies)
 
     def with_meta(self, meta: Meta) -> Self:
         """Return the same arrays under other metadata."""
