@@ -74,6 +74,7 @@ RAMP: Final = Layout(
         Plane("pixeldq", "PIXELDQ", "u4", per_integration=False),
         Plane("groupdq", "GROUPDQ", "u1"),
         Plane("zeroframe", "ZEROFRAME", "f4", unit="count"),
+        Plane("average_dark_current", "AVDRKCUR", "f4", per_integration=False),
     ),
 )
 IMAGE: Final = Layout(Rate, "ImageModel", _RATE_PLANES)

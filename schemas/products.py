@@ -73,6 +73,8 @@ class Ramp(Product):
         Flags of each pixel.
     zeroframe : ndarray (nint, ny, nx), optional
         The first frame of each integration, where frames are averaged on board.
+    average_dark_current : ndarray of float32 (ny, nx), optional
+        Electrons per second that were subtracted as dark current and left their noise.
     first_integration : int
         Index in the exposure of the block's first integration.
     """
@@ -81,6 +83,7 @@ class Ramp(Product):
     groupdq: Flags8
     pixeldq: Flags32
     zeroframe: NDArray[Any] | None = None
+    average_dark_current: Float32 | None = None
     first_integration: int = 0
 
     @property
@@ -186,7 +189,7 @@ def concatenate(blocks: Sequence[Ramp | Rate]) -> Ramp | Rate:
     joined: dict[str, Any] = {}
     for name, array in first.arrays().items():
         parts = [getattr(block, name) for block in blocks]
-        if name in ("pixeldq", "area"):
+        if name in ("pixeldq", "area", "average_dark_current"):
             joined[name] = np.bitwise_or.reduce(parts) if name == "pixeldq" else array
         else:
             joined[name] = np.concatenate(parts)

@@ -16,7 +16,14 @@ from numpy.typing import NDArray
 from schemas.arrays import read_values
 from schemas.dq import translate
 from schemas.errors import Unprocessable
-from schemas.references import ImageReference, ModelReference, RampReference, Reference, TableReference, Window
+from schemas.references import (
+    ImageReference,
+    ModelReference,
+    RampReference,
+    Reference,
+    TableReference,
+    Window,
+)
 
 IMAGES: Final = {"mask": "DQ", "linearity": "COEFFS"}
 """Extension that holds the values, for the types where it is not SCI."""
@@ -52,15 +59,17 @@ def load(path: str | Path, reftype: str, digest: str, window: Window) -> Referen
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
             with fits.open(file, memmap=False) as hdus:
-                common = {"reftype": reftype, "name": file.name, "digest": digest}
+                common: dict[str, Any] = {"reftype": reftype, "name": file.name, "digest": digest}
                 common["keywords"] = dict(hdus[0].header)
                 if reftype in TABLES:
-                    return TableReference(tables=_tables(hdus), **common)  # type: ignore[arg-type]
+                    return TableReference(tables=_tables(hdus), **common)
                 if reftype in RAMPS:
                     return _ramp(file, hdus, window, common)
                 return _image(file, hdus, window, common)
     except (OSError, KeyError, ValueError, TypeError) as error:
-        raise Unprocessable(f"{file}: cannot be read as a {reftype} reference ({error}); give another file") from error
+        raise Unprocessable(
+            f"{file}: cannot be read as a {reftype} reference ({error}); give another file"
+        ) from error
 
 
 def _model(file: Path, reftype: str, digest: str) -> ModelReference:
@@ -70,8 +79,12 @@ def _model(file: Path, reftype: str, digest: str) -> ModelReference:
         with asdf.open(file, lazy_load=False, memmap=False) as opened:
             tree = dict(opened.tree)
     except Exception as error:  # asdf raises whatever its extensions raise
-        raise Unprocessable(f"{file}: cannot be read as a {reftype} reference ({error}); give another file") from error
-    return ModelReference(reftype=reftype, name=file.name, digest=digest, keywords=tree.get("meta", {}), tree=tree)
+        raise Unprocessable(
+            f"{file}: cannot be read as a {reftype} reference ({error}); give another file"
+        ) from error
+    return ModelReference(
+        reftype=reftype, name=file.name, digest=digest, keywords=tree.get("meta", {}), tree=tree
+    )
 
 
 def _tables(hdus: Any) -> dict[str, np.ndarray]:
@@ -79,7 +92,7 @@ def _tables(hdus: Any) -> dict[str, np.ndarray]:
     for hdu in hdus:
         if isinstance(hdu, fits.BinTableHDU) and hdu.name != "ASDF":
             rows = np.array(hdu.data)
-            rows.dtype.names = tuple(name.lower() for name in rows.dtype.names)
+            rows.dtype.names = tuple(name.lower() for name in rows.dtype.names or ())
             found[hdu.name] = rows
     return found
 
@@ -115,8 +128,19 @@ def _ramp(file: Path, hdus: Any, window: Window, common: Mapping[str, Any]) -> R
         groupgap=int(keywords.get("GROUPGAP") or 0),
         dq=dq,
         group=partial(_group, file, header, offset, (ny, nx), cut),
+        average_dark_current=_average_dark_current(hdus, (window.ny, window.nx), cut),
         **common,
     )
+
+
+def _average_dark_current(
+    hdus: Any, shape: tuple[int, int], cut: Callable[[NDArray[Any]], NDArray[Any]]
+) -> NDArray[np.float32] | None:
+    """Return the extension AVDRKCUR, else an image of the keyword of that name; None where both are 0 or absent."""
+    if "AVDRKCUR" in hdus and hdus["AVDRKCUR"].data is not None and np.any(hdus["AVDRKCUR"].data):
+        return np.ascontiguousarray(cut(hdus["AVDRKCUR"].data), np.float32)
+    value = float(hdus[0].header.get("AVDRKCUR") or 0)
+    return np.full(shape, value, np.float32) if value else None
 
 
 def _group(
@@ -152,4 +176,6 @@ def _standard_bits(hdus: Any, dq: NDArray[Any]) -> NDArray[np.uint32]:
     if "DQ_DEF" not in hdus or hdus["DQ_DEF"].data is None or not len(hdus["DQ_DEF"].data):
         return np.ascontiguousarray(dq.astype(np.uint32))
     rows = hdus["DQ_DEF"].data
-    return translate(dq, {int(value): str(name).strip() for value, name in zip(rows["VALUE"], rows["NAME"], strict=True)})
+    return translate(
+        dq, {int(value): str(name).strip() for value, name in zip(rows["VALUE"], rows["NAME"], strict=True)}
+    )

@@ -63,6 +63,8 @@ class RampReference(Reference):
         Flags with the standard bits.
     group : callable
         ``group(i)`` returns group `i` as ndarray of float32 (ny, nx), DN.
+    average_dark_current : ndarray of float32 (ny, nx), optional
+        Mean dark current, electrons per second.
     """
 
     ngroup: int
@@ -70,6 +72,7 @@ class RampReference(Reference):
     groupgap: int
     dq: NDArray[np.uint32]
     group: Callable[[int], NDArray[np.float32]]
+    average_dark_current: NDArray[np.float32] | None = None
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
