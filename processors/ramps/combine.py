@@ -12,19 +12,22 @@ from numpy.typing import NDArray
 
 from processors.ramps.covariance import PixelNoise, ReadPattern
 from processors.ramps.gls import Slopes
-from processors.ramps.kernels import DNU, NSCRATCH, collect, reduce
+from processors.ramps.kernels import DNU, NSCRATCH, collect, readnoise_part, reduce
 
 DNU32 = np.uint32(DNU)
-W, WX, WP, WR, CHI2 = range(5)
+FAINT, BRIGHT = 0, 1
 
 
 class GlsRate:
     """Mean of slopes by generalised least squares.
 
-    An integration's weight is its information relative to that of a ramp without any flag in the same pixel, both at
-    the same count rate. Weights that are plain inverse variances would favour integrations whose Poisson noise came out
-    low, and with it their rate: a bias of a fraction 1/(number of electrons). Relative weights are exactly 1 for whole ramps
-    and hardly depend on the rate for others. Variances are propagated with these weights.
+    An integration's weight is its information relative to that of a ramp without any flag in the same pixel. Weights
+    that are plain inverse variances would favour integrations whose Poisson noise came out low, and with it their
+    rate: a bias of a fraction 1/(number of electrons). Here the weights blend the shares at the limits of faint and bright
+    pixels (`Slopes.shares`), which know nothing of the counts, in a proportion that all integrations of a pixel have in
+    common: the part of Poisson noise in a slope's variance at the combined rate. So whole ramps count the same whatever
+    their rates, and as the combined rate is nearly optimal the blend brings in no bias either (Brandt 2024a, section 5).
+    Variances are propagated with these weights.
 
     Parameters
     ----------
@@ -38,23 +41,30 @@ class GlsRate:
         shape = noise.gain.shape
         self._pattern = pattern
         self._planes = noise.arrays(shape)
-        self._sums = np.zeros((5, *shape))
+        self._sums = np.zeros((4, *shape))
+        self._variances = np.zeros((7, *shape), np.float32)
         self._counts = np.zeros((2, *shape), np.int32)
         self._dq = _DataQuality(shape)
 
     def add(self, slopes: Slopes) -> None:
-        """Add one integration, fitted by `gls.fit_slopes` with the same pattern and noise."""
-        fitted = (slopes.slope, slopes.var_poisson, slopes.var_rnoise, slopes.chi2, slopes.ndiff, slopes.ndof)
-        _add_gls(fitted, self._pattern.table, self._planes, self._sums, self._counts)
+        """Add one integration, fitted by `gls.fit_slopes` with the same pattern and noise.
+
+        Raises
+        ------
+        ValueError
+            If the slopes do not come from there.
+        """
+        if slopes.shares is None:
+            raise ValueError("these slopes have no shares: add single integrations fitted by gls.fit_slopes")
+        fitted = (slopes.slope, slopes.var_poisson, slopes.var_rnoise, slopes.chi2)
+        _add(fitted, slopes.shares, (slopes.ndiff, slopes.ndof), (self._sums, self._variances, self._counts))
         self._dq.add(slopes.dq)
 
     def result(self) -> Slopes:
         """Return the exposure's rate; NaN and DO_NOT_USE where no integration has a slope."""
-        weight = np.where(self._sums[W] > 0, self._sums[W], np.nan)
-        slope = (self._sums[WX] / weight).astype(np.float32)
-        var_p, var_r = ((self._sums[k] / weight**2).astype(np.float32) for k in (WP, WR))
-        chi2 = np.where(self._sums[W] > 0, self._sums[CHI2], np.nan).astype(np.float32)
-        return Slopes(slope, np.sqrt(var_p + var_r), var_p, var_r, chi2, *self._counts, self._dq.result())
+        out = np.empty((5, *self._sums.shape[1:]), np.float32)
+        _blend(self._sums, self._variances, self._pattern.table, self._planes, out)
+        return Slopes(*out, *self._counts, self._dq.result())
 
 
 class OlsRate:
@@ -115,28 +125,60 @@ class _DataQuality:
 
 
 @njit(cache=True, parallel=True)
-def _add_gls(fitted, table, planes, sums, counts):
-    slope, var_p, var_r, chi2, ndiff, ndof = fitted
-    gain, readnoise, dark = planes
+def _add(fitted, shares, used, totals):
+    slope, var_p, var_r, chi2 = fitted
+    sums, variances, counts = totals
     ny, nx = slope.shape
+    for y in prange(ny):
+        for x in range(nx):
+            if not np.isfinite(slope[y, x]):
+                continue
+            f, b = shares[FAINT, y, x], shares[BRIGHT, y, x]
+            sums[0, y, x] += f
+            sums[1, y, x] += b
+            sums[2, y, x] += np.float64(f) * slope[y, x]
+            sums[3, y, x] += np.float64(b) * slope[y, x]
+            for first, variance in ((0, var_p[y, x]), (3, var_r[y, x])):
+                variances[first, y, x] += f * f * variance
+                variances[first + 1, y, x] += f * b * variance
+                variances[first + 2, y, x] += b * b * variance
+            variances[6, y, x] += chi2[y, x]
+            counts[0, y, x] += used[0][y, x]
+            counts[1, y, x] += used[1][y, x]
+
+
+@njit(cache=True, parallel=True)
+def _blend(sums, variances, table, planes, out):
+    """Slope, error, Poisson and read-noise variance and chi-squared of all integrations, into `out`."""
+    gain, readnoise, dark = planes
+    _, ny, nx = sums.shape
     ngroup = table.shape[1]
     for y in prange(ny):
         w = np.empty((NSCRATCH, ngroup))
         end = np.empty(ngroup, np.int64)
-        whole, _ = collect(np.zeros(ngroup, np.float32), np.zeros(ngroup, np.uint8), table, w, end)
+        n, _ = collect(np.zeros(ngroup, np.float32), np.zeros(ngroup, np.uint8), table, w, end)
         for x in range(nx):
-            value = np.float64(slope[y, x])
-            if not np.isfinite(value):
+            faint, bright, faint_slope, bright_slope = sums[:, y, x]
+            if bright == 0.0:
+                out[:, y, x] = np.nan
                 continue
-            weight = 1.0
-            if ndiff[y, x] < whole:
-                poisson = max(value + dark[y, x], 0.0) / gain[y, x]
-                _, _, information = reduce(w, whole, poisson, 0.5 * np.float64(readnoise[y, x]) ** 2)
-                weight = 1.0 / (information * (np.float64(var_p[y, x]) + np.float64(var_r[y, x])))
-            sums[W, y, x] += weight
-            sums[WX, y, x] += weight * value
-            sums[WP, y, x] += weight * weight * var_p[y, x]
-            sums[WR, y, x] += weight * weight * var_r[y, x]
-            sums[CHI2, y, x] += chi2[y, x]
-            counts[0, y, x] += ndiff[y, x]
-            counts[1, y, x] += ndof[y, x]
+            rate, part = bright_slope / bright, 1.0
+            if faint != bright and n:
+                noise = (np.float64(gain[y, x]), 0.5 * np.float64(readnoise[y, x]) ** 2, np.float64(dark[y, x]))
+                for _ in range(2):
+                    part = _poisson_part(w, n, rate, noise)
+                    rate = (part * bright_slope + (1 - part) * faint_slope) / (part * bright + (1 - part) * faint)
+            total = part * bright + (1 - part) * faint
+            v = variances[:, y, x]
+            var_p = ((1 - part) ** 2 * v[0] + 2 * part * (1 - part) * v[1] + part**2 * v[2]) / total**2
+            var_r = ((1 - part) ** 2 * v[3] + 2 * part * (1 - part) * v[4] + part**2 * v[5]) / total**2
+            out[0, y, x], out[1, y, x] = rate, np.sqrt(var_p + var_r)
+            out[2, y, x], out[3, y, x], out[4, y, x] = var_p, var_r, v[6]
+
+
+@njit(cache=True)
+def _poisson_part(w, n, rate, noise):
+    """Part of a whole ramp's variance that is Poisson noise, at a rate in DN/s."""
+    gain, read, dark = noise
+    _, _, c = reduce(w, n, max(rate + dark, 0.0) / gain, read)
+    return 1.0 - read * readnoise_part(w, n) / c

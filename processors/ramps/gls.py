@@ -31,7 +31,7 @@ from processors.ramps.kernels import (
 from schemas.dq import DQ
 
 NO_GAIN = np.uint32(DQ.NO_GAIN_VALUE)
-SLOPE, VAR_P, VAR_R, CHI2 = range(4)
+SLOPE, VAR_P, VAR_R, CHI2, FAINT, BRIGHT, NDIFF = range(7)
 
 
 @dataclass(frozen=True)
@@ -52,6 +52,9 @@ class Slopes:
         Differences of groups used (0 where there was no fit, or only a single group) and chi-squared's degrees of freedom.
     dq : ndarray `(ny, nx)`, uint32
         Pixel flags: the input's, and what the groups add.
+    shares : ndarray `(2, ny, nx)`, float32, or None
+        Of one integration, by generalised least squares: its information relative to a ramp of which all groups are good,
+        where read noise dominates and where Poisson noise does. They depend on flags alone, never on the counts.
     """
 
     slope: Float32
@@ -62,6 +65,7 @@ class Slopes:
     ndiff: NDArray[np.integer]
     ndof: NDArray[np.integer]
     dq: NDArray[np.uint32]
+    shares: Float32 | None = None
 
 
 def fit_slopes(
@@ -108,15 +112,15 @@ def fit_slopes(
     ngroup, ny, nx = data.shape
     planes = noise.arrays((ny, nx))
     pixels = np.zeros((ny, nx), np.uint32) if pixeldq is None else pixeldq.astype(np.uint32)
-    values = np.empty((4, ny, nx), np.float32)
+    values = np.empty((6, ny, nx), np.float32)
     err = np.empty((ny, nx), np.float32)
     ndiff = np.empty((ny, nx), np.int16)
     single = ngroup == 1 or not suppress_one_group
     ramps = np.ascontiguousarray(data, np.float32)
     flags = np.ascontiguousarray(groupdq)
-    _fit(ramps, flags, pattern.table, planes, single, (values, err, ndiff, pixels))
+    _fit(ramps, flags, (pattern.table, *_whole(pattern.table), single), planes, (values, err, ndiff, pixels))
     ndof = np.maximum(ndiff - 1, 0, dtype=np.int16)
-    return Slopes(values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2], ndiff, ndof, pixels)
+    return Slopes(values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2], ndiff, ndof, pixels, values[FAINT:])
 
 
 def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern) -> None:
@@ -130,8 +134,9 @@ def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern
 
 
 @njit(cache=True, parallel=True)
-def _fit(data, groupdq, table, planes, single, out):
+def _fit(data, groupdq, how, planes, out):
     ngroup, ny, nx = data.shape
+    table, faint, bright, single = how
     values, err, ndiff, dq = out
     gain, readnoise, dark = planes
     for y in prange(ny):
@@ -143,18 +148,18 @@ def _fit(data, groupdq, table, planes, single, out):
             for k in range(gather(data, groupdq, y, x0, ramps, flags)):
                 x = x0 + k
                 dq[y, x] |= _pixel_flags(flags[k], gain[y, x], readnoise[y, x])
-                fit = (np.nan, np.nan, np.nan, np.nan, 0.0)
+                fit = (np.nan, np.nan, np.nan, np.nan, 0.0, 0.0, 0.0)
                 if not dq[y, x] & DNU:
                     noise = (np.float64(gain[y, x]), 0.5 * np.float64(readnoise[y, x]) ** 2, np.float64(dark[y, x]))
                     n, first = collect(ramps[k], flags[k], table, w, end)
                     if n:
-                        fit = _fit_ramp(w, n, noise)
+                        fit = _fit_ramp(w, n, noise, (ngroup - 1, faint, bright))
                     elif single and first == 0:
-                        fit = _fit_single(ramps[k, 0], table, noise)
-                for i in range(4):
+                        fit = _fit_single(ramps[k, 0], table, noise, (faint, bright))
+                for i in range(6):
                     values[i, y, x] = fit[i]
                 err[y, x] = np.sqrt(fit[VAR_P] + fit[VAR_R])
-                ndiff[y, x] = int(fit[4])
+                ndiff[y, x] = int(fit[NDIFF])
                 if not np.isfinite(fit[SLOPE]):
                     dq[y, x] |= np.uint32(DNU)
 
@@ -174,9 +179,16 @@ def _pixel_flags(flags, gain, readnoise):
 
 
 @njit(cache=True)
-def _fit_ramp(w, n, noise):
-    """Slope, its Poisson and read-noise variances, chi-squared, and n; the covariance's rate is refined once."""
+def _fit_ramp(w, n, noise, whole):
+    """Slope, its Poisson and read-noise variances, chi-squared, shares, n; the covariance's rate is refined once.
+
+    `whole` has the number of differences of a ramp without flags, and its information as in `_whole`.
+    """
     gain, read, dark = noise
+    faint, bright = 1.0, 1.0
+    if n < whole[0]:
+        faint = reduce(w, n, 0.0, 1.0)[2] / whole[1]
+        bright = reduce(w, n, 1.0, 0.0)[2] / whole[2]
     total, span = 0.0, 0.0
     for i in range(n):
         total += w[D, i]
@@ -187,14 +199,29 @@ def _fit_ramp(w, n, noise):
         a, b, c = reduce(w, n, max(rate + dark, 0.0) / gain, read)
         rate = b / c
     var_read = read * readnoise_part(w, n) / (c * c)
-    return rate, max(1.0 / c - var_read, 0.0), var_read, max(a - b * b / c, 0.0), float(n)
+    return rate, max(1.0 / c - var_read, 0.0), var_read, max(a - b * b / c, 0.0), faint, bright, float(n)
 
 
 @njit(cache=True)
-def _fit_single(value, table, noise):
-    """Rate from the first group alone: its charge since the reset over its mean time."""
+def _fit_single(value, table, noise, whole):
+    """Rate from the first group alone: its charge since the reset over its mean time; returns what `_fit_ramp` does."""
     gain, read, dark = noise
     t = table[0, 0]
     rate = value / t
-    poisson = max(rate + dark, 0.0) / gain * table[1, 0] / t**2
-    return rate, poisson, 2.0 * read * table[2, 0] / t**2, 0.0, 0.0
+    faint, bright = 2.0 * table[2, 0] / t**2, table[1, 0] / t**2
+    poisson = max(rate + dark, 0.0) / gain * bright
+    return rate, poisson, read * faint, 0.0, 1.0 / (faint * whole[0]), 1.0 / (bright * whole[1]), 0.0
+
+
+@njit(cache=True)
+def _whole(table):
+    """Information ``dt C^-1 dt`` of a ramp without flags, for unit read noise alone and for unit Poisson noise alone.
+
+    A single group stands for itself where there is no more.
+    """
+    ngroup = table.shape[1]
+    if ngroup == 1:
+        return table[0, 0] ** 2 / (2.0 * table[2, 0]), table[0, 0] ** 2 / table[1, 0]
+    w = np.empty((NSCRATCH, ngroup))
+    n, _ = collect(np.zeros(ngroup, np.float32), np.zeros(ngroup, np.uint8), table, w, np.empty(ngroup, np.int64))
+    return reduce(w, n, 0.0, 1.0)[2], reduce(w, n, 1.0, 0.0)[2]
