@@ -62,7 +62,7 @@ _RATE_PLANES = (
     Plane("var_flat", "VAR_FLAT", "f4", unit="square"),
     Plane("area", "AREA", "f4", per_integration=False),
     Plane("chisq", "CHISQ", "f4"),
-    Plane("dof", "DOF", "i2"),
+    Plane("dof", "DOF", "i4"),
 )
 
 RAW: Final = Layout(Ramp, "Level1bModel", (Plane("data", "SCI", "u2"), Plane("zeroframe", "ZEROFRAME", "u2")))

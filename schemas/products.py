@@ -109,7 +109,7 @@ class Rate(Product):
         Variance due to the flat field.
     area : ndarray of float32 (ny, nx), optional
         Pixel area relative to the nominal one.
-    chisq, dof : ndarray of float32 and of int16, optional
+    chisq, dof : ndarray of float32 and of int32, optional
         Of the straight-line fit, where it was asked for.
     first_integration : int
         Index in the exposure of the first integration.
@@ -123,7 +123,7 @@ class Rate(Product):
     var_flat: Float32 | None = None
     area: Float32 | None = None
     chisq: Float32 | None = None
-    dof: NDArray[np.int16] | None = None
+    dof: NDArray[np.int32] | None = None
     first_integration: int = 0
 
 

@@ -1,0 +1,124 @@
+"""Subtract the signal that builds up without light."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.detector1.arrays import ramp_reference, writable
+from processors.detector1.superbias import subtract
+from processors.invalid import require_values
+from processors.options import Options, option
+from processors.steps import step
+from schemas.dq import DQ
+from schemas.errors import Unprocessable
+from schemas.meta import Meta
+from schemas.products import Ramp
+from schemas.references import RampReference, References
+
+
+class DarkCurrentOptions(Options):
+    """Options of the dark current subtraction."""
+
+    average_dark_current: float | None = option(
+        None, ge=0, unit="electrons per second", doc="mean dark current whose noise enters errors; the reference's if None"
+    )
+
+
+@step(options=DarkCurrentOptions, references=("dark",), status="S_DARK")
+def dark_current(ramp: Ramp, references: References, options: DarkCurrentOptions) -> Ramp:
+    """Subtract the dark reference from each integration, and add its flags to PIXELDQ.
+
+    A dark of single frames is averaged as the exposure's groups were (NFRAMES, GROUPGAP); beyond its end it is
+    continued with its last difference. Where it has no finite value nothing is subtracted, and the pixel is
+    UNRELIABLE_DARK. It is read group by group, so that memory does not grow with its length. The zero frame is not
+    corrected. Follows the JWST documentation of the dark_current step.
+
+    Parameters
+    ----------
+    ramp : Ramp
+        (nint, ngroup, ny, nx), linearised DN.
+    references : References
+        ``dark``.
+    options : DarkCurrentOptions
+        Noise of the dark current.
+
+    Returns
+    -------
+    Ramp
+        Float32.
+
+    Raises
+    ------
+    Unprocessable
+        If the dark's groups cannot be combined to the exposure's, or it has no finite value.
+    """
+    dark = ramp_reference(references, "dark", ramp)
+    source = DarkGroups(dark, ramp.meta)
+    out = writable(ramp, "data", "pixeldq")
+    np.bitwise_or(out.pixeldq, dark.dq, out=out.pixeldq)
+    for g in range(ramp.shape[1]):
+        subtract(out.data[:, g], source.group(g, out.pixeldq), False)
+    average = options.average_dark_current
+    if average is None:
+        return replace(out, average_dark_current=dark.average_dark_current)
+    flat = np.full(ramp.shape[2:], average, np.float32) if average else None
+    return replace(out, average_dark_current=flat)
+
+
+class DarkGroups:
+    """A dark reference as an exposure's groups would have seen it.
+
+    Parameters
+    ----------
+    dark : RampReference
+        The reference.
+    meta : Meta
+        NFRAMES and GROUPGAP of the exposure.
+
+    Raises
+    ------
+    Unprocessable
+        If its groups cannot be combined to the exposure's.
+    """
+
+    def __init__(self, dark: RampReference, meta: Meta) -> None:
+        nframes, gap = int(meta.require("NFRAMES")), int(meta.require("GROUPGAP"))
+        self._dark = dark
+        self._last: tuple[int, NDArray[np.float32]] | None = None
+        same = (dark.nframes, dark.groupgap) == (nframes, gap)
+        if not same and (dark.nframes, dark.groupgap) != (1, 0):
+            raise Unprocessable(
+                f"{dark.name}: this dark's groups of {dark.nframes} frames with gaps of {dark.groupgap} cannot be combined to "
+                f"the exposure's of {nframes} with gaps of {gap}; give another dark, or --set dark_current.skip=true"
+            )
+        self._count, self._stride = (1, 1) if same else (nframes, nframes + gap)
+
+    def group(self, index: int, pixeldq: NDArray[np.uint32]) -> NDArray[np.float32]:
+        """Return group `index` (ny, nx) in DN, with 0 where it is not finite; those pixels are flagged in `pixeldq`."""
+        first = index * self._stride
+        total = self._frame(first)
+        for frame in range(first + 1, first + self._count):
+            total = total + self._frame(frame)
+        if self._count > 1:
+            total /= np.float32(self._count)
+        bad = ~np.isfinite(total)
+        if bad.any():
+            require_values(self._dark, total)
+            pixeldq[bad] |= np.uint32(DQ.UNRELIABLE_DARK)
+            total = np.where(bad, np.float32(0), total)
+        return total
+
+    def _frame(self, index: int) -> NDArray[np.float32]:
+        last = self._dark.ngroup - 1
+        if index <= last:
+            return self._dark.group(index)
+        if last == 0:
+            raise Unprocessable(
+                f"{self._dark.name}: a dark with a single group cannot be continued to the length of the exposure; give "
+                "another dark, or --set dark_current.skip=true"
+            )
+        end = self._dark.group(last)
+        return end + np.float32(index - last) * (end - self._dark.group(last - 1))

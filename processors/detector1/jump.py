@@ -1,0 +1,126 @@
+"""Find the jumps that cosmic rays leave in ramps."""
+
+from __future__ import annotations
+
+from typing import Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.detector1.readout import pixel_noise, read_pattern
+from processors.options import Options, option
+from processors.ramps import jumps, twopoint
+from processors.ramps.covariance import PixelNoise
+from processors.ramps.growth import Neighbours
+from processors.steps import NotApplicable, Scope, step
+from schemas.products import Ramp
+from schemas.references import References
+
+
+class JumpOptions(Options):
+    """Options of the jump detection; each threshold belongs to one method."""
+
+    method: Literal["likelihood", "two_point"] = option("likelihood", doc="how jumps are found")
+    likelihood_threshold_one: float = option(
+        20.25, gt=0, unit="chi-squared", doc="decrease beyond which one difference is taken out (likelihood)"
+    )
+    likelihood_threshold_two: float = option(
+        23.8, gt=0, unit="chi-squared", doc="decrease beyond which two successive differences are taken out (likelihood)"
+    )
+    rejection_threshold: float = option(4.0, gt=0, unit="sigma", doc="for four or more differences (two_point)")
+    four_group_rejection_threshold: float = option(5.0, gt=0, unit="sigma", doc="for three differences (two_point)")
+    three_group_rejection_threshold: float = option(6.0, gt=0, unit="sigma", doc="for two differences (two_point)")
+    min_diffs_single_pass: int = option(
+        10, ge=1, unit="differences", doc="from here on all are judged at once (two_point)"
+    )
+    minimum_sigclip_groups: int = option(
+        100, ge=2, unit="integrations", doc="from here on each is compared with the others (two_point)"
+    )
+    flag_4_neighbors: bool = option(True, doc="flag the four neighbours of a jump too")
+    min_jump_to_flag_neighbors: float = option(10.0, ge=0, unit="sigma", doc="smaller jumps do not spread")
+    max_jump_to_flag_neighbors: float = option(1000.0, ge=0, unit="sigma", doc="larger jumps do not spread")
+    after_jump_flag_dn1: float = option(0.0, ge=0, unit="DN", doc="jumps of at least this size have groups flagged after them")
+    after_jump_flag_time1: float = option(0.0, ge=0, unit="seconds", doc="for how long after those jumps")
+    after_jump_flag_dn2: float = option(0.0, ge=0, unit="DN", doc="the same for a second class of jumps")
+    after_jump_flag_time2: float = option(0.0, ge=0, unit="seconds", doc="for how long after those jumps")
+
+
+def _scope(options: JumpOptions) -> Scope:
+    return "exposure" if options.method == "two_point" else "integration"
+
+
+@step(options=JumpOptions, references=("gain", "readnoise"), scope=_scope, status="S_JUMP")
+def jump(ramp: Ramp, references: References, options: JumpOptions) -> Ramp:
+    """Flag JUMP_DET on each group whose difference from the group before is spoilt by a hit.
+
+    ``likelihood`` takes out the differences that lower chi-squared of the ramp's fit by more than a threshold (Brandt
+    2024b, PASP 136, 045005). ``two_point`` compares differences with their median over the ramp and all integrations
+    (Anderson and Gordon 2011, PASP 123, 1237), as the standard pipeline does by default; it needs the whole exposure.
+
+    Parameters
+    ----------
+    ramp : Ramp
+        (nint, ngroup, ny, nx), linearised DN.
+    references : References
+        ``gain`` (electrons per DN) and ``readnoise`` (DN, of a difference of two reads).
+    options : JumpOptions
+        Method and thresholds.
+
+    Returns
+    -------
+    Ramp
+        With other group flags.
+
+    Raises
+    ------
+    NotApplicable
+        If there are fewer than 3 groups.
+    Unprocessable
+        If a keyword is missing, or gain or read noise have no positive value.
+    """
+    if ramp.shape[1] < 3:
+        raise NotApplicable(f"{ramp.shape[1]} groups are too few to tell a jump from the ramp")
+    noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
+    after = _after(options, float(ramp.meta.get("TGROUP") or 0))
+    sides = None
+    if options.flag_4_neighbors:
+        sides = Neighbours(options.min_jump_to_flag_neighbors, options.max_jump_to_flag_neighbors)
+    out = ramp.edit("groupdq")
+    if options.method == "two_point":
+        out.groupdq[...] = _two_point(ramp, noise, options, sides, after)
+        return out
+    thresholds = jumps.JumpThresholds(
+        options.likelihood_threshold_one, options.likelihood_threshold_two, after, sides
+    )
+    pattern = read_pattern(ramp.meta, ramp.shape[1])
+    for data, groupdq in zip(ramp.data, out.groupdq, strict=True):
+        groupdq[...] = jumps.find_jumps(data, groupdq, pattern, noise, thresholds, pixeldq=ramp.pixeldq)
+    return out
+
+
+def _after(options: JumpOptions, group_time: float) -> tuple[tuple[float, int], ...]:
+    """Return pairs of a jump's size in DN and the number of groups to flag after it."""
+    pairs = (
+        (options.after_jump_flag_dn1, options.after_jump_flag_time1),
+        (options.after_jump_flag_dn2, options.after_jump_flag_time2),
+    )
+    return tuple((size, int(time // group_time)) for size, time in pairs if group_time > 0 and time >= group_time)
+
+
+def _two_point(
+    ramp: Ramp,
+    noise: PixelNoise,
+    options: JumpOptions,
+    sides: Neighbours | None,
+    after: tuple[tuple[float, int], ...],
+) -> NDArray[np.uint8]:
+    settings = twopoint.TwoPoint(
+        threshold=options.rejection_threshold,
+        threshold_three=options.four_group_rejection_threshold,
+        threshold_two=options.three_group_rejection_threshold,
+        neighbours=sides,
+        after=after,
+        single_pass=options.min_diffs_single_pass,
+        clip_integrations=options.minimum_sigclip_groups,
+    )
+    return twopoint.find_jumps(ramp.data, ramp.groupdq, int(ramp.meta.require("NFRAMES")), noise, settings)

@@ -1,0 +1,202 @@
+"""Flag samples beyond the range in which the detector's response can be corrected."""
+
+from __future__ import annotations
+
+from typing import Any
+
+import numpy as np
+from numba import njit, prange
+from numpy.typing import NDArray
+
+from processors.detector1.arrays import image, writable
+from processors.invalid import require_values
+from processors.options import Options, option
+from processors.steps import step
+from schemas.dq import DQ
+from schemas.products import Ramp
+from schemas.references import ImageReference, References
+
+ATOD_LIMIT = np.float32(65535)
+"""Largest value of the 16-bit converter, DN."""
+
+DO_NOT_USE = np.uint8(DQ.DO_NOT_USE)
+SATURATED = np.uint8(DQ.SATURATED)
+UNUSABLE = np.uint8(DQ.DO_NOT_USE | DQ.SATURATED)
+FLOOR = np.uint8(DQ.AD_FLOOR | DQ.DO_NOT_USE)
+
+
+class SaturationOptions(Options):
+    """Options of the saturation step."""
+
+    n_pix_grow_sat: int = option(1, ge=0, le=100, unit="pixels", doc="layers of neighbours that are flagged too")
+    use_readpatt: bool = option(True, doc="flag groups before, where only some of the averaged frames saturated")
+
+
+@step(options=SaturationOptions, references=("saturation", "superbias"), status="S_SATURA")
+def saturation(ramp: Ramp, references: References, options: SaturationOptions) -> Ramp:
+    """Flag SATURATED from the first group that reaches the reference's limit, and AD_FLOOR at 0 DN.
+
+    Neighbours of saturated pixels are flagged too, because charge spills over. In a group that averages several frames
+    the last frames may have saturated below the limit; such a group, just before the first saturated one, gets
+    DO_NOT_USE: where it exceeds the limit diluted as a steady signal would dilute it, or, for the second group, where
+    its rise is more than a hit in its last frame needs to saturate. Values of the zero frame that are saturated or at
+    the floor become 0. Follows the JWST documentation of the saturation step.
+
+    Parameters
+    ----------
+    ramp : Ramp
+        (nint, ngroup, ny, nx), DN as read.
+    references : References
+        ``saturation`` (DN) and ``superbias``.
+    options : SaturationOptions
+        Growth; whether averaged groups are looked at.
+
+    Returns
+    -------
+    Ramp
+        With other flags.
+
+    Raises
+    ------
+    Unprocessable
+        If no limit is finite, or a keyword is missing.
+    """
+    limit, dq = _limits(image(references, "saturation", ramp))
+    bias = image(references, "superbias", ramp).data
+    out = writable(ramp, "groupdq", "pixeldq", *(("data",) if ramp.zeroframe is not None else ()))
+    np.bitwise_or(out.pixeldq, dq, out=out.pixeldq)
+    nframes = int(ramp.meta.require("NFRAMES")) if options.use_readpatt else 1
+    for data, groupdq in zip(out.data, out.groupdq, strict=True):
+        flag_integration(data, groupdq, limit, bias, nframes, options.n_pix_grow_sat)
+    for frame in () if out.zeroframe is None else out.zeroframe:
+        _clear_zeroframe(frame, limit, options.n_pix_grow_sat)
+    return out
+
+
+def _limits(reference: ImageReference) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:
+    """Return limits that no value can reach where there is none, and the flags that go with them."""
+    require_values(reference, reference.data)
+    dq = reference.dq | np.where(np.isnan(reference.data), np.uint32(DQ.NO_SAT_CHECK), np.uint32(0))
+    unchecked = (dq & np.uint32(DQ.NO_SAT_CHECK)) != 0
+    return np.where(unchecked, ATOD_LIMIT + 1, reference.data), dq
+
+
+def flag_integration(
+    data: NDArray[Any],
+    groupdq: NDArray[np.uint8],
+    limit: NDArray[np.float32],
+    bias: NDArray[np.float32],
+    nframes: int,
+    reach: int,
+) -> None:
+    """Flag one integration, in place.
+
+    Parameters
+    ----------
+    data : ndarray (ngroup, ny, nx)
+        DN as read.
+    groupdq : ndarray of uint8 (ngroup, ny, nx)
+        Changed.
+    limit, bias : ndarray of float32 (ny, nx)
+        Saturation limit (above 65535 where there is none) and superbias, DN.
+    nframes : int
+        Frames averaged in a group.
+    reach : int
+        Layers of neighbours flagged too.
+    """
+    first = np.empty(limit.shape, np.int16)
+    grown = np.empty(limit.shape, np.int16)
+    _find_first(data, groupdq, limit, first)
+    _flag_from(groupdq, first, reach, grown)
+    if nframes > 1:
+        cycles = np.arange(data.shape[0]) * nframes
+        dilution = (cycles + (nframes + 1) / 2) / (cycles + nframes)
+        _find_partial(data, groupdq, limit, dilution, grown, first)
+        _flag_partial(groupdq, first, reach)
+        if data.shape[0] > 2:
+            _flag_second(data, groupdq, limit, bias, nframes, grown)
+
+
+@njit(cache=True, parallel=True)
+def _find_first(data, groupdq, limit, first):
+    """Find the first saturated group of each pixel (ngroup for none), and flag samples at the converter's floor."""
+    ngroup, ny, nx = data.shape
+    for y in prange(ny):
+        first[y] = ngroup
+        for g in range(ngroup - 1, -1, -1):
+            for x in range(nx):
+                if data[g, y, x] >= limit[y, x] or groupdq[g, y, x] & SATURATED:
+                    first[y, x] = g
+                if data[g, y, x] <= 0:
+                    groupdq[g, y, x] |= FLOOR
+
+
+@njit(cache=True, parallel=True)
+def _flag_from(groupdq, first, reach, grown):
+    """Flag all groups from the first one that is saturated in the pixel or in a neighbour; `grown` gets that one."""
+    ngroup, ny, nx = groupdq.shape
+    for y in prange(ny):
+        column = np.empty(nx, np.int16)
+        column[:] = ngroup
+        earliest = ngroup
+        for near in range(max(0, y - reach), min(ny, y + reach + 1)):
+            for x in range(nx):
+                column[x] = min(column[x], first[near, x])
+        for x in range(nx):
+            earliest = min(earliest, column[x])
+        grown[y] = ngroup
+        if earliest == ngroup:
+            continue
+        for x in range(nx):
+            for near in range(max(0, x - reach), min(nx, x + reach + 1)):
+                grown[y, x] = min(grown[y, x], column[near])
+            for g in range(grown[y, x], ngroup):
+                groupdq[g, y, x] |= SATURATED
+
+
+@njit(cache=True, parallel=True)
+def _find_partial(data, groupdq, limit, dilution, grown, partial):
+    """Find pixels whose last group before saturation exceeds the diluted limit; `partial` gets that group, or -1."""
+    ngroup, ny, nx = data.shape
+    for y in prange(ny):
+        for x in range(nx):
+            partial[y, x] = -1
+            g = grown[y, x] - 1
+            if g < 0 or g == ngroup - 1 or limit[y, x] > ATOD_LIMIT or groupdq[g, y, x] & UNUSABLE:
+                continue
+            if data[g, y, x] >= np.float64(limit[y, x]) * dilution[g]:
+                partial[y, x] = g
+
+
+@njit(cache=True, parallel=True)
+def _flag_partial(groupdq, partial, reach):
+    """Set DO_NOT_USE on the groups of `partial`, in the pixel and in its neighbours."""
+    _, ny, nx = groupdq.shape
+    for y in prange(ny):
+        for near in range(max(0, y - reach), min(ny, y + reach + 1)):
+            for x in range(nx):
+                if partial[near, x] >= 0:
+                    for k in range(max(0, x - reach), min(nx, x + reach + 1)):
+                        groupdq[partial[near, x], y, k] |= DO_NOT_USE
+
+
+@njit(cache=True, parallel=True)
+def _flag_second(data, groupdq, limit, bias, nframes, grown):
+    """Set DO_NOT_USE on second groups that rise as if their last frame had saturated, before a saturated third."""
+    _, ny, nx = data.shape
+    for y in prange(ny):
+        for x in range(nx):
+            if grown[y, x] != 2:
+                continue
+            start, top = np.float64(data[0, y, x]), np.float64(limit[y, x])
+            steady = (start - bias[y, x]) / (0.5 * (nframes + 1)) * (3 * nframes) + bias[y, x]
+            rise = np.float64(data[1, y, x]) - start
+            if steady < top and rise > (top - start) / nframes:
+                groupdq[1, y, x] |= DO_NOT_USE
+
+
+def _clear_zeroframe(frame: NDArray[np.float32], limit: NDArray[np.float32], reach: int) -> None:
+    """Set values (ny, nx) of the zero frame to 0 that are saturated, next to such, or at the floor; in place."""
+    flags = np.zeros((1, *frame.shape), np.uint8)
+    flag_integration(frame[np.newaxis], flags, limit, limit, 1, reach)
+    frame[flags[0] != 0] = 0

@@ -1,0 +1,143 @@
+"""From ramps to count rates."""
+
+from __future__ import annotations
+
+from dataclasses import replace
+from typing import Any, Literal
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.detector1.readout import pixel_noise, read_pattern
+from processors.invalid import settle
+from processors.options import Options, option
+from processors.ramps import gls, ols
+from processors.ramps.covariance import PixelNoise
+from processors.steps import Scope, step
+from schemas.dq import DQ
+from schemas.errors import UsageError
+from schemas.meta import Meta
+from schemas.products import Ramp, Rate
+from schemas.references import References
+
+
+class RampFitOptions(Options):
+    """Options of the ramp fit."""
+
+    algorithm: Literal["gls", "ols"] = option("gls", doc="generalised, or ordinary least squares with optimal weights")
+    suppress_one_group: bool = option(
+        True, doc="whether ramps with a single good group, where there are more groups, count as having none"
+    )
+    firstgroup: int | None = option(None, ge=0, unit="group", doc="groups before this one (from 0) are left out")
+    lastgroup: int | None = option(None, ge=0, unit="group", doc="groups after this one (from 0) are left out")
+    fit_quality: bool = option(
+        True, doc="whether chi-squared and degrees of freedom are kept, as CHISQ and DOF (gls)"
+    )
+
+
+def _scope(options: RampFitOptions) -> Scope:
+    return "exposure" if options.algorithm == "ols" else "integration"
+
+
+@step(options=RampFitOptions, references=("gain", "readnoise"), scope=_scope, status="S_RAMP")
+def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rate:
+    """Fit a straight line to the ramp of each pixel in each integration.
+
+    ``gls`` is the exact solution with the covariance of the group differences (Brandt 2024a, PASP 136, 045004). ``ols``
+    cuts ramps into segments at jumps and weights groups by signal to noise (Fixsen et al. 2000, PASP 112, 1350), as the
+    standard pipeline does by default; its Poisson variances come from the median rate of all integrations, so it
+    needs the whole exposure. Pixels are NaN and DO_NOT_USE where nothing can be fitted.
+
+    Parameters
+    ----------
+    ramp : Ramp
+        (nint, ngroup, ny, nx), linearised DN; GROUPDQ holds jumps and saturation.
+    references : References
+        ``gain`` (electrons per DN) and ``readnoise`` (DN, of a difference of two reads).
+    options : RampFitOptions
+        Algorithm, and which groups are used.
+
+    Returns
+    -------
+    Rate
+        (nint, ny, nx), DN/s.
+
+    Raises
+    ------
+    Unprocessable
+        If a keyword is missing, or gain or read noise have no positive value.
+    """
+    ramp = _chosen_groups(ramp, options)
+    noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
+    fits = _fit_gls(ramp, noise, options) if options.algorithm == "gls" else _fit_ols(ramp, noise, options)
+    shape = (ramp.shape[0], *ramp.shape[2:])
+    quality = options.algorithm == "gls" and options.fit_quality
+    planes = _planes(shape, quality)
+    for i, slopes in enumerate(fits):
+        for name, found in _named(slopes).items():
+            if name in planes:
+                planes[name][i] = found
+    return settle(Rate(meta=_rate_meta(ramp.meta), first_integration=ramp.first_integration, **planes))
+
+
+def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
+    """Return the ramp with groups outside the chosen ones marked DO_NOT_USE."""
+    first = options.firstgroup or 0
+    last = ramp.shape[1] - 1 if options.lastgroup is None else min(options.lastgroup, ramp.shape[1] - 1)
+    if first == 0 and last == ramp.shape[1] - 1:
+        return ramp
+    if first >= last:
+        raise UsageError(
+            f"groups {first} to {last} of {ramp.shape[1]} leave nothing to fit; choose ramp_fit.firstgroup smaller than "
+            "ramp_fit.lastgroup and than the last group"
+        )
+    out = ramp.edit("groupdq")
+    out.groupdq[:, :first] |= np.uint8(DQ.DO_NOT_USE)
+    out.groupdq[:, last + 1 :] |= np.uint8(DQ.DO_NOT_USE)
+    return out
+
+
+def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Any:
+    pattern = read_pattern(ramp.meta, ramp.shape[1])
+    for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
+        yield gls.fit_slopes(
+            data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, suppress_one_group=options.suppress_one_group
+        )
+
+
+def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Any:
+    meta = ramp.meta
+    timing = ols.Timing(float(meta.require("TGROUP")), float(meta.require("TFRAME")), int(meta.require("NFRAMES")))
+    suppress = options.suppress_one_group
+    rate = np.zeros(ramp.shape[2:])
+    for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
+        rate += ols.median_rate(data, groupdq, timing, suppress_one_group=suppress)
+    rate /= ramp.shape[0]
+    for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
+        yield ols.fit_slopes(
+            data, groupdq, timing, noise, pixeldq=ramp.pixeldq, rate=rate, suppress_one_group=suppress
+        )
+
+
+def _planes(shape: tuple[int, ...], quality: bool) -> dict[str, NDArray[Any]]:
+    types = {"data": "f4", "err": "f4", "dq": "u4", "var_poisson": "f4", "var_rnoise": "f4"}
+    if quality:
+        types |= {"chisq": "f4", "dof": "i4"}
+    return {name: np.empty(shape, dtype) for name, dtype in types.items()}
+
+
+def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any]]:
+    return {
+        "data": slopes.slope,
+        "err": slopes.err,
+        "dq": slopes.dq,
+        "var_poisson": slopes.var_poisson,
+        "var_rnoise": slopes.var_rnoise,
+        "chisq": slopes.chi2,
+        "dof": slopes.ndof,
+    }
+
+
+def _rate_meta(meta: Meta) -> Meta:
+    tables = {name: rows for name, rows in meta.tables.items() if name != "GROUP"}
+    return replace(meta.with_science(BUNIT=("DN/s", "physical units of the data array values")), tables=tables)
