@@ -1,0 +1,134 @@
+"""What the associator says: an association as JWST's JSON, and the event that announces it."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping
+from typing import Any
+
+from schemas.associations import Association, AssociationProduct, Member
+from schemas.events import Artifact, AssociationEvent, Frozen, RecipeReference, Scalar
+from schemas.naming import product_filename
+from streams.associator.drafts import Draft
+from streams.associator.rules import Rule, group_id
+from streams.associator.state import Group, State
+
+
+class Emission(Frozen):
+    """One association that is ready to go out.
+
+    Attributes
+    ----------
+    association : Association
+        To be stored as ``association.to_json()``; the same members give the same text.
+    association_id, name, stage : str
+        The group's id, its product name, and who is to take it.
+    line, generation, campaign, recipe, keywords
+        What the event inherits: generation and campaign of the newest member, keywords that all share.
+    completeness : str
+        ``complete``, ``partial`` or ``unknown``.
+    """
+
+    association: Association
+    association_id: str
+    name: str
+    stage: str
+    line: str
+    generation: str
+    campaign: str
+    recipe: RecipeReference
+    keywords: Mapping[str, Scalar]
+    completeness: str
+
+    @property
+    def members(self) -> int:
+        """Return how many members there are."""
+        return sum(len(product.members) for product in self.association.products)
+
+
+class Refused(Frozen):
+    """An exposure that a rule is meant for and cannot place: it goes no further on that road."""
+
+    name: str
+    suffix: str
+    rule: str
+    stage: str
+    reason: str
+
+
+def emission(state: State, group: Group, rule: Rule, draft: Draft) -> Emission:
+    """Return what goes out for a group; `draft` must have members."""
+    assert draft.recipe is not None
+    return Emission(
+        association=_association(group, rule, draft),
+        association_id=group_id(state.line, group.rule, group.fields),
+        name=rule.product(group.fields),
+        stage=rule.stage,
+        line=state.line,
+        generation=draft.newest.generation,
+        campaign=draft.newest.campaign,
+        recipe=draft.recipe,
+        keywords=shared_keywords(arrival.keywords for _, arrival in draft.members),
+        completeness=draft.completeness,
+    )
+
+
+def to_event(emission: Emission, artifact: Artifact, handler: str = "builtin") -> AssociationEvent:
+    """Return the event that announces an emission.
+
+    Parameters
+    ----------
+    emission : Emission
+        What goes out.
+    artifact : Artifact
+        The stored file that holds ``emission.association.to_json()``.
+    handler : str, optional
+        Who may take it: what the recipe says of the stage.
+    """
+    return AssociationEvent(
+        line=emission.line,
+        name=emission.name,
+        suffix="asn",
+        generation=emission.generation,
+        campaign=emission.campaign,
+        recipe=emission.recipe,
+        handler=handler,
+        keywords=emission.keywords,
+        association=artifact,
+        stage=emission.stage,
+        association_id=emission.association_id,
+        members=emission.members,
+        completeness=emission.completeness,
+    )
+
+
+def shared_keywords(every: Iterable[Mapping[str, Scalar]]) -> dict[str, Scalar]:
+    """Return the keywords that all members have with one value."""
+    first, *others = every
+    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+
+
+def _association(group: Group, rule: Rule, draft: Draft) -> Association:
+    members = tuple(
+        Member(
+            expname=product_filename(arrival.name, arrival.suffix),
+            exptype=role,
+            identity=arrival.identity,
+            digest=arrival.digest,
+            uri=arrival.uri,
+        )
+        for role, arrival in draft.members
+    )
+    failed = [{"name": name, "stage": s.stage, "error": s.error} for name, s in draft.failed]
+    extra: dict[str, Any] = {"calstream_failed": failed} if failed else {}
+    if draft.missing:
+        extra["calstream_missing"] = list(draft.missing)
+    return Association(
+        asn_type=rule.stage,
+        asn_rule=rule.name,
+        asn_id=group.fields.get("candidate", ""),
+        program=group.fields.get("program", ""),
+        target=group.fields.get("target", ""),
+        asn_pool="none",
+        products=(AssociationProduct(name=rule.product(group.fields), members=members),),
+        **extra,
+    )

@@ -1,0 +1,78 @@
+"""Plans: which exposures of a program to expect; and whose state an event belongs to."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Iterable, Mapping
+from typing import Final
+
+from schemas.canonical import digest
+from schemas.events import Event, Frozen, Plan, PlanEvent, PlannedExposure, Scalar
+from schemas.keywords import event_keywords
+from streams.associator import fields
+
+_PROGRAM_OF_NAME: Final = re.compile(r"jw(\d{5})")
+
+
+class Expectation(Frozen):
+    """A plan as the reducer takes it: the content of a plan event's file, and what the event says of it.
+
+    Attributes
+    ----------
+    plan : Plan
+        The exposures to expect.
+    generation : str
+        The event's; of two plans of one campaign the newer one holds.
+    campaign : str
+        Empty for the standing plan; else the exposures that a campaign sends through again.
+    """
+
+    plan: Plan
+    generation: str
+    campaign: str = ""
+
+    @classmethod
+    def of(cls, event: PlanEvent, plan: Plan) -> Expectation:
+        """Return what an event announces, given the plan in its file."""
+        return cls(plan=plan, generation=event.generation, campaign=event.campaign)
+
+    @property
+    def version(self) -> str:
+        """Return what orders plans: ``generation/digest``."""
+        return f"{self.generation}/{digest(self.plan.model_dump(mode='json'))}"
+
+
+def program_of(name: str, keywords: Mapping[str, Scalar]) -> str:
+    """Return an exposure's program: PROGRAM, else what its name says, else ``00000``.
+
+    The name matters for files that could not be read: their failures carry no keywords.
+    """
+    match = _PROGRAM_OF_NAME.match(name)
+    return fields.program(keywords) or (match[1] if match else "00000")
+
+
+def route(message: Event | Expectation) -> tuple[str, str]:
+    """Return the line and the program of an event or a plan: the state that it belongs to."""
+    if isinstance(message, Expectation):
+        return message.plan.line, message.plan.program
+    return message.line, program_of(message.name, message.keywords)
+
+
+def plan_from(exposures: Iterable[tuple[str, Mapping[str, Scalar]]], line: str = "main") -> list[Plan]:
+    """Return one plan for each program that exposures belong to, in order of program and name.
+
+    Parameters
+    ----------
+    exposures : iterable of (str, mapping)
+        Name and FITS keywords of each; the same name again is the same exposure.
+    line : str, optional
+        The line on which they are to come.
+    """
+    programs: dict[str, dict[str, PlannedExposure]] = {}
+    for name, keywords in exposures:
+        planned = PlannedExposure(name=name, keywords=event_keywords(keywords))
+        programs.setdefault(program_of(name, keywords), {})[name] = planned
+    return [
+        Plan(line=line, program=program, exposures=tuple(planned[name] for name in sorted(planned)))
+        for program, planned in sorted(programs.items())
+    ]
