@@ -1,0 +1,1 @@
+"""Resampling by drizzle: pixel maps, output grids, accumulation, noise correlation."""

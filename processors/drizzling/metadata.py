@@ -1,0 +1,100 @@
+"""What a mosaic's header says, from the headers of its inputs."""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from dataclasses import replace
+from typing import Any, Final
+
+import numpy as np
+
+from schemas.meta import Keywords, Meta, Provenance
+
+GROUP: Final = ("PROGRAM", "OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
+"""Keywords that two detectors' images of one exposure share."""
+
+SUMS: Final = ("EFFEXPTM", "TMEASURE", "DURATION", "XPOSURE", "TELAPSE")
+"""Times that add up, each exposure counted once however many detectors took it."""
+
+MULTIPLE: Final = ("DETECTOR", "MODULE", "FILTER", "PUPIL", "CHANNEL", "BAND", "GRATING", "SUBARRAY")
+"""Keywords that say MULTIPLE where the inputs differ."""
+
+LEAST: Final = ("EXPSTART", "MJD-BEG", "TDB-BEG", "INTSTART", "DATE-BEG", "DATE-OBS")
+MEAN: Final = ("EXPMID", "MJD-AVG", "TDB-MID")
+MOST: Final = ("EXPEND", "MJD-END", "TDB-END", "INTEND", "DATE-END")
+
+OBSOLETE: Final = (
+    "V2_REF", "V3_REF", "RA_REF", "DEC_REF", "ROLL_REF", "V3I_YANG", "VPARITY", "A_ORDER", "B_ORDER", "AP_ORDER",
+    "BP_ORDER", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "BKGLEVEL", "BKGSUB",
+)  # fmt: skip
+"""Keywords of one input's pointing and distortion, which mean nothing on a mosaic."""
+
+
+def group_of(meta: Meta) -> tuple[str, ...] | None:
+    """Return what images of one exposure share, or None where the header does not say."""
+    found = tuple(str(meta.get(keyword)) for keyword in GROUP if meta.get(keyword) is not None)
+    return found if len(found) == len(GROUP) else None
+
+
+def exposures(metas: Sequence[Meta]) -> list[Meta]:
+    """Return the headers of the first image of each exposure."""
+    kept: dict[Any, Meta] = {}
+    for index, meta in enumerate(metas):
+        kept.setdefault(group_of(meta) or index, meta)
+    return list(kept.values())
+
+
+def combine(metas: Sequence[Meta]) -> Meta:
+    """Return the metadata that a set of images has in common.
+
+    Parameters
+    ----------
+    metas : sequence of Meta
+        Of the images, in the order of the set.
+
+    Returns
+    -------
+    Meta
+        The first one's, with times combined, and without pointing, WCS and tables. Of the provenance remains
+        what all have.
+    """
+    first = metas[0]
+    cards: dict[str, Any] = {}
+    for keyword in MULTIPLE:
+        if len({str(meta.get(keyword)) for meta in metas}) > 1:
+            cards[keyword] = "MULTIPLE"
+    _reduce(cards, metas, LEAST, min)
+    _reduce(cards, metas, MOST, max)
+    _reduce(cards, metas, MEAN, lambda values: float(np.mean(values)))
+    _reduce(cards, exposures(metas), SUMS, lambda values: float(sum(values)))
+    if "DATE-OBS" in cards and first.get("TIME-OBS") is not None:
+        cards["TIME-OBS"] = min((str(m.get("DATE-OBS")), str(m.get("TIME-OBS"))) for m in metas)[1]
+    return replace(
+        first,
+        primary=_changed(first.primary, cards),
+        science=_changed(first.science, cards).with_cards(dict.fromkeys(OBSOLETE)),
+        tables={},
+        wcs=None,
+        provenance=_common(metas),
+        quality={},
+    )
+
+
+def _reduce(
+    cards: dict[str, Any], metas: Sequence[Meta], keywords: Sequence[str], function: Callable[[list[Any]], Any]
+) -> None:
+    for keyword in keywords:
+        values = [meta.get(keyword) for meta in metas]
+        if all(value is not None for value in values):
+            cards[keyword] = function(values)
+
+
+def _changed(keywords: Keywords, cards: dict[str, Any]) -> Keywords:
+    return keywords.with_cards({keyword: value for keyword, value in cards.items() if keyword in keywords})
+
+
+def _common(metas: Sequence[Meta]) -> Provenance:
+    """Return the records of steps that every input went through in the same way."""
+    others = [meta.provenance.steps for meta in metas[1:]]
+    steps = tuple(record for record in metas[0].provenance.steps if all(record in steps for steps in others))
+    return Provenance(steps=steps)
