@@ -1,1 +1,1 @@
-"""What flows through calstream: products and their FITS files, events, recipes, associations, data quality bits."""
+"""What flows through calstream: products and their FITS files, events, recipes, associations, DQ bits."""

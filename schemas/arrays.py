@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 import os
 from typing import Any, Final
 
@@ -9,7 +10,7 @@ import numpy as np
 
 from schemas.errors import Unprocessable
 
-CHUNK: Final = 1 << 22
+CHUNK: Final = 1 << 18
 """Elements converted at a time, so that the copy stays in the processor's cache and memory stays flat."""
 
 _BITPIX: Final = {"u1": 8, "i2": 16, "u2": 16, "i4": 32, "u4": 32, "i8": 64, "f4": -32, "f8": -64}
@@ -25,7 +26,7 @@ def bitpix(dtype: str) -> int:
 def to_stored(values: np.ndarray, dtype: str) -> np.ndarray:
     """Return a flat array of `values` as the bytes that a FITS file has for `dtype`."""
     if dtype in BZERO:
-        unsigned = values.astype(dtype, copy=False) ^ np.array(BZERO[dtype], dtype)
+        unsigned: np.ndarray = values.astype(dtype, copy=False) ^ np.array(BZERO[dtype], dtype)
         return unsigned.astype(">" + dtype)
     return values.astype(_STORED[_BITPIX[dtype]])
 
@@ -48,6 +49,8 @@ def from_stored(stored: np.ndarray, out: np.ndarray, bscale: float, bzero: float
     elif bscale == 1 and stored.dtype.kind == "i" and bzero == half and stored.dtype.itemsize < 8:
         unsigned = np.dtype(f"u{stored.dtype.itemsize}")
         out[...] = stored.astype(stored.dtype.newbyteorder("=")).view(unsigned) ^ unsigned.type(half)
+    elif out.dtype.kind in "iu":
+        out[...] = stored.astype(np.int64) + int(bzero)
     else:
         out[...] = stored * np.float64(bscale) + bzero
 
@@ -67,13 +70,50 @@ def read_values(fd: int, offset: int, header: Any, first: int, out: np.ndarray) 
         First element.
     out : ndarray
         C-contiguous, of the wanted type.
+
+    Raises
+    ------
+    Unprocessable
+        If the values cannot be those of `out`, or the file ends before they do.
     """
     stored = np.dtype(_STORED[header["BITPIX"]])
-    bscale, bzero = header.get("BSCALE", 1), header.get("BZERO", 0)
+    bscale, bzero = _scaling(header, out.dtype)
     flat = out.reshape(-1)
+    raw = np.empty(min(CHUNK, flat.size), stored)
     for begin in range(0, flat.size, CHUNK):
         part = flat[begin : begin + CHUNK]
-        raw = os.pread(fd, part.size * stored.itemsize, offset + (first + begin) * stored.itemsize)
-        if len(raw) != part.size * stored.itemsize:
+        _fill(fd, offset + (first + begin) * stored.itemsize, raw[: part.size])
+        with np.errstate(over="ignore", invalid="ignore"):  # float64 beyond float32 is infinite
+            from_stored(raw[: part.size], part, bscale, bzero)
+
+
+def read_bytes(fd: int, offset: int, size: int) -> bytes:
+    """Return `size` bytes of a file from `offset` on.
+
+    Raises
+    ------
+    Unprocessable
+        If the file ends before.
+    """
+    content = np.empty(size, np.uint8)
+    _fill(fd, offset, content)
+    return content.tobytes()
+
+
+def _scaling(header: Any, wanted: np.dtype[Any]) -> tuple[float, float]:
+    scaling = header.get("BSCALE", 1), header.get("BZERO", 0)
+    if any(isinstance(x, bool) or not isinstance(x, int | float) or not math.isfinite(x) for x in scaling):
+        raise Unprocessable(f"its BSCALE and BZERO are {scaling}, not numbers; fetch the file again")
+    whole = header["BITPIX"] > 0 and scaling[0] == 1 and scaling[1] % 1 == 0 and abs(scaling[1]) < 1 << 62
+    if wanted.kind in "iu" and not whole:
+        raise Unprocessable("it holds floating-point numbers where flags are needed; fetch the file again")
+    return scaling
+
+
+def _fill(fd: int, offset: int, out: np.ndarray) -> None:
+    view = out.view(np.uint8).data
+    while view:
+        got = os.preadv(fd, [view], offset)
+        if not got:
             raise Unprocessable("the file ends before its data do; fetch it again")
-        from_stored(np.frombuffer(raw, stored), part, bscale, bzero)
+        view, offset = view[got:], offset + got

@@ -77,4 +77,6 @@ def read_association(path: str | Path) -> Association:
         raise Unprocessable(f"{path}: {error.strerror or error}; check the path") from None
     except (ValueError, ValidationError) as error:
         first = "; ".join(str(error).splitlines()[:3])
-        raise Unprocessable(f"{path}: this is no JWST association ({first}); give a *_asn.json file") from None
+        raise Unprocessable(
+            f"{path}: this is no JWST association ({first}); give a *_asn.json file"
+        ) from None

@@ -14,6 +14,7 @@ from schemas.canonical import digest
 from schemas.keywords import SCIENCE_KEYWORDS
 from schemas.meta import Meta
 from schemas.products import Catalogue, Product
+from schemas.tables import table_digest
 from schemas.wcs_extension import wcs_digest, wcs_to_bytes
 
 PlaneDigest = tuple[str, tuple[int, ...], str]
@@ -61,7 +62,7 @@ def content_digest_of(
             "version": layouts.VERSION,
             "planes": dict(planes),
             "keywords": {k: v for k, v in keywords.items() if v is not None},
-            "tables": {name: hashlib.sha256(rows.tobytes()).hexdigest() for name, rows in meta.tables.items()},
+            "tables": {name: table_digest(rows) for name, rows in meta.tables.items()},
             "wcs": wcs_digest(wcs) if wcs is not None else None,
         }
     )
@@ -90,4 +91,4 @@ def _plane_digest(array: np.ndarray, dtype: str) -> PlaneDigest:
     flat = np.ascontiguousarray(array).reshape(-1)
     for begin in range(0, flat.size, CHUNK):
         total.update(to_stored(flat[begin : begin + CHUNK], dtype).data)
-    return dtype, array.shape, total.hexdigest()
+    return dtype, tuple(array.shape), total.hexdigest()

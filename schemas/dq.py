@@ -1,6 +1,7 @@
 """Data quality bits, with the values that JWST files carry.
 
-Source: the table "Data Quality Flags" of the JWST calibration pipeline documentation (stdatamodels' ``dqflags``).
+Source: the table "Data Quality Flags" of the JWST calibration pipeline's documentation (``dqflags`` of
+stdatamodels).
 """
 
 from __future__ import annotations

@@ -1,7 +1,7 @@
 """The kinds of product that flow through the pipeline.
 
-Each is a frozen dataclass of arrays and a :class:`~schemas.meta.Meta`. How each is laid out in a FITS file is told
-once, in :mod:`schemas.layout`.
+Each is a frozen dataclass of arrays and a :class:`~schemas.meta.Meta`. How each is laid out in a FITS file is
+told once, in :mod:`schemas.layout`.
 """
 
 from __future__ import annotations

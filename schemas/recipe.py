@@ -109,7 +109,9 @@ def parse_recipe(text: str, where: str) -> Recipe:
     except yaml.YAMLError as error:
         raise UsageError(f"{where}: this is not YAML: {' '.join(str(error).split())}") from None
     if not isinstance(tree, dict):
-        raise UsageError(f"{where}: a recipe is a YAML mapping with `steps:`, this is a {type(tree).__name__}")
+        raise UsageError(
+            f"{where}: a recipe is a YAML mapping with `steps:`, this is a {type(tree).__name__}"
+        )
     try:
         return Recipe.model_validate(tree)
     except ValidationError as error:

@@ -136,7 +136,7 @@ def _ramp(file: Path, hdus: Any, window: Window, common: Mapping[str, Any]) -> R
 def _average_dark_current(
     hdus: Any, shape: tuple[int, int], cut: Callable[[NDArray[Any]], NDArray[Any]]
 ) -> NDArray[np.float32] | None:
-    """Return the extension AVDRKCUR, else an image of the keyword of that name; None where both are 0 or absent."""
+    """Return the extension AVDRKCUR, else an image of the keyword; None where both are 0 or absent."""
     if "AVDRKCUR" in hdus and hdus["AVDRKCUR"].data is not None and np.any(hdus["AVDRKCUR"].data):
         return np.ascontiguousarray(cut(hdus["AVDRKCUR"].data), np.float32)
     value = float(hdus[0].header.get("AVDRKCUR") or 0)
@@ -167,7 +167,8 @@ def _cut(
     elif x < 0 or y < 0 or x + window.nx > nx or y + window.ny > ny:
         raise Unprocessable(
             f"{file}: its {nx} x {ny} pixels from ({own.x + 1}, {own.y + 1}) do not cover the exposure's "
-            f"{window.nx} x {window.ny} from ({window.x + 1}, {window.y + 1}); give a reference of this subarray"
+            f"{window.nx} x {window.ny} from ({window.x + 1}, {window.y + 1}); "
+            "give a reference of this subarray"
         )
     return lambda array: array[..., y : y + window.ny, x : x + window.nx]
 

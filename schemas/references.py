@@ -39,7 +39,7 @@ class ImageReference(Reference):
     Attributes
     ----------
     data : ndarray of float32 (ny, nx) or (nplane, ny, nx)
-        Values; for ``linearity`` the polynomial's coefficients, lowest order first. A ``mask`` has none but `dq`.
+        Values; for ``linearity`` the polynomial's coefficients, lowest order first. A ``mask`` has only `dq`.
     dq : ndarray of uint32 (ny, nx)
         Flags with the standard bits.
     err : ndarray of float32 (ny, nx), optional

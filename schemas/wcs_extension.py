@@ -5,6 +5,7 @@ from __future__ import annotations
 import hashlib
 import io
 import re
+import warnings
 from typing import Any
 
 import numpy as np
@@ -20,6 +21,11 @@ def wcs_to_bytes(wcs: Any) -> bytes:
     buffer = io.BytesIO()
     asdf.AsdfFile({"meta": {"wcs": wcs}}).write_to(buffer, all_array_storage="inline")
     return buffer.getvalue()
+
+
+def holds_wcs(content: bytes) -> bool:
+    """Tell whether an ASDF file's bytes hold a WCS."""
+    return re.search(rb"^ +wcs:", content, re.MULTILINE) is not None
 
 
 def wcs_from_bytes(content: bytes, where: str) -> Any:
@@ -39,13 +45,18 @@ def wcs_from_bytes(content: bytes, where: str) -> Any:
     """
     import asdf
 
-    if not re.search(rb"^ +wcs:", content, re.MULTILINE):
+    if not holds_wcs(content):
         return None
     try:
-        with asdf.open(io.BytesIO(content), lazy_load=False, memmap=False) as tree:
-            return tree.tree.get("meta", {}).get("wcs")
+        with warnings.catch_warnings():
+            warnings.simplefilter("ignore")  # of versions of extensions that differ from those installed
+            with asdf.open(io.BytesIO(content), lazy_load=False, memmap=False) as tree:
+                return tree.tree.get("meta", {}).get("wcs")
     except Exception as error:  # asdf raises whatever its extensions raise
-        raise Unprocessable(f"{where}: its ASDF extension cannot be read ({error}); fetch the file again") from None
+        reason = " ".join(str(error).split())[:200] or type(error).__name__
+        raise Unprocessable(
+            f"{where}: its ASDF extension cannot be read ({reason}); fetch the file again"
+        ) from None
 
 
 def wcs_hdu(content: bytes) -> fits.BinTableHDU:

@@ -1,15 +1,18 @@
 """Write products as JWST FITS files, whole or by blocks of integrations.
 
-Headers and tables are made by astropy; arrays are streamed after them, so that no second copy of a long exposure
-is ever held. The same product gives the same bytes, however many blocks it is written in.
+Headers and tables are made by astropy; arrays are streamed after them, so that no second copy of a long
+exposure is ever held. The same product gives the same bytes, however many blocks it is written in.
 """
 
 from __future__ import annotations
 
 import hashlib
 import io
+import math
 import os
+import threading
 from collections.abc import Mapping
+from contextlib import AbstractContextManager
 from dataclasses import asdict
 from pathlib import Path
 from typing import Any
@@ -20,10 +23,12 @@ from astropy.io import fits
 from schemas import layout as layouts
 from schemas.arrays import BZERO, CHUNK, bitpix, to_stored
 from schemas.canonical import canonical_json
-from schemas.content import content_digest_of
+from schemas.content import PlaneDigest, content_digest_of
+from schemas.errors import explained
 from schemas.layout import Layout, Plane
 from schemas.meta import Keywords, Meta, Provenance
 from schemas.products import Product
+from schemas.tables import table_to_hdu
 from schemas.wcs_extension import wcs_hdu, wcs_to_bytes
 
 _BLOCK = 2880
@@ -43,15 +48,23 @@ def write(product: Product, path: str | Path) -> str:
     -------
     str
         The content digest of what was written.
+
+    Raises
+    ------
+    Retriable
+        If the disk is full.
+    Unprocessable
+        If the folder is not there or cannot be written to.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+    partial = target.with_name(f".{target.name[:200]}.{os.getpid()}.{threading.get_ident()}.part")
+    nint = product.arrays()["data"].shape[0]
+    with ProductWriter(partial, product, nint, filename=target.name) as writer:
+        writer.append(product)
+        content = writer.finish(product.meta.provenance)
     try:
-        shape = product.arrays()["data"].shape
-        with ProductWriter(partial, product, shape[0], filename=target.name) as writer:
-            writer.append(product)
-            content = writer.finish(product.meta.provenance)
-        partial.replace(target)
+        with explained(target, "written"):
+            partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
     return content
@@ -59,6 +72,8 @@ def write(product: Product, path: str | Path) -> str:
 
 class ProductWriter:
     """A product file being written by blocks of integrations.
+
+    When the block of a ``with`` statement ends by an exception, or before `finish`, the file is removed.
 
     Parameters
     ----------
@@ -70,6 +85,13 @@ class ProductWriter:
         Number of integrations of the whole; not used for images.
     filename : str, optional
         FILENAME in the header, if not the name in `path`.
+
+    Raises
+    ------
+    Retriable
+        By all of its methods, if the disk is full.
+    Unprocessable
+        By all of its methods, if the folder is not there or cannot be written to.
     """
 
     def __init__(self, path: str | Path, template: Product, nint: int, filename: str | None = None) -> None:
@@ -81,33 +103,51 @@ class ProductWriter:
         self._filename = filename or self.path.name
         arrays = template.arrays()
         self._planes = [plane for plane in self.layout.planes if plane.attribute in arrays]
-        self._shapes = {p.attribute: self._full_shape(p, arrays[p.attribute], nint) for p in self._planes}
+        self._nint = nint if self._blocked else arrays["data"].shape[0]
+        self._shapes = {p.attribute: self._full_shape(p, arrays[p.attribute]) for p in self._planes}
         self._hashes = {plane.extname: hashlib.sha256() for plane in self._planes}
         self._offsets: dict[str, int] = {}
         self._once: dict[str, np.ndarray] = {}
         self._written = 0
-        self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115  closed by __exit__
-        self._write_headers()
+        self._finished = False
+        with self._explained():
+            self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115  closed by __exit__
+        try:
+            with self._explained():
+                self._write_headers()
+        except BaseException:
+            self.__exit__()
+            raise
 
     def __enter__(self) -> ProductWriter:
         return self
 
     def __exit__(self, *_: object) -> None:
         self._file.close()
+        if not self._finished:
+            self.path.unlink(missing_ok=True)
 
     def append(self, block: Product) -> None:
-        """Write the next block of integrations."""
+        """Write the next block of integrations.
+
+        Raises
+        ------
+        ValueError
+            If its arrays are not those of the template.
+        """
         arrays = block.arrays()
         count = arrays["data"].shape[0]
-        for plane in self._planes:
-            array = arrays[plane.attribute]
-            if plane.per_integration or not self._blocked:
-                done = self._written * int(np.prod(array.shape[1:])) if self._blocked else 0
-                self._stream(plane, array, done)
-            elif plane.attribute in self._once and plane.attribute == "pixeldq":
-                self._once[plane.attribute] = self._once[plane.attribute] | array
-            else:
-                self._once[plane.attribute] = array
+        self._check(arrays, count)
+        with self._explained():
+            for plane in self._planes:
+                array = arrays[plane.attribute]
+                if plane.per_integration or not self._blocked:
+                    done = self._written * math.prod(array.shape[1:]) if self._blocked else 0
+                    self._stream(plane, array, done)
+                elif plane.attribute in self._once and plane.attribute == "pixeldq":
+                    self._once[plane.attribute] = self._once[plane.attribute] | array
+                else:
+                    self._once[plane.attribute] = array
         self._written += count
 
     def finish(self, provenance: Provenance) -> str:
@@ -117,25 +157,51 @@ class ProductWriter:
         ----------
         provenance : Provenance
             Goes into the extension CALSTREAM.
+
+        Raises
+        ------
+        ValueError
+            If blocks are missing.
         """
-        for plane in self._planes:
-            if plane.attribute in self._once:
-                self._stream(plane, self._once[plane.attribute], 0)
+        if self._written != self._nint:
+            raise ValueError(f"{self._shown}: {self._written} of {self._nint} integrations were given")
         wcs = wcs_to_bytes(self._meta.wcs) if self._meta.wcs is not None else None
         tail = _tail(self._meta, provenance, self.layout_name, wcs)
-        os.pwrite(self._file.fileno(), tail, self._end)
-        os.fsync(self._file.fileno())
-        return content_digest_of(
-            self.layout_name,
-            {p.extname: (p.dtype, self._shapes[p.attribute], self._hashes[p.extname].hexdigest()) for p in self._planes},
-            self._meta,
-            wcs,
-        )
+        with self._explained():
+            for plane in self._planes:
+                if plane.attribute in self._once:
+                    self._stream(plane, self._once[plane.attribute], 0)
+            _write_all(self._file.fileno(), memoryview(tail), self._end)
+            os.fsync(self._file.fileno())
+        self._finished = True
+        digests = {p.extname: self._plane_digest(p) for p in self._planes}
+        return content_digest_of(self.layout_name, digests, self._meta, wcs)
 
-    def _full_shape(self, plane: Plane, array: np.ndarray, nint: int) -> tuple[int, ...]:
-        if self._blocked and plane.per_integration:
-            return (nint, *array.shape[1:])
-        return array.shape
+    @property
+    def _shown(self) -> Path:
+        return self.path.with_name(self._filename)
+
+    def _explained(self) -> AbstractContextManager[None]:
+        return explained(self._shown, "written")
+
+    def _check(self, arrays: Mapping[str, np.ndarray], count: int) -> None:
+        if self._written + count > self._nint:
+            raise ValueError(f"{self._shown}: more than {self._nint} integrations were given")
+        for plane in self._planes:
+            shape = self._shapes[plane.attribute]
+            wanted = (count, *shape[1:]) if self._in_blocks(plane) else shape
+            got = arrays[plane.attribute].shape if plane.attribute in arrays else None
+            if got != wanted:
+                raise ValueError(f"{self._shown}: {plane.attribute} has shape {got} where {wanted} is needed")
+
+    def _in_blocks(self, plane: Plane) -> bool:
+        return self._blocked and plane.per_integration
+
+    def _full_shape(self, plane: Plane, array: np.ndarray) -> tuple[int, ...]:
+        return (self._nint, *array.shape[1:]) if self._in_blocks(plane) else array.shape
+
+    def _plane_digest(self, plane: Plane) -> PlaneDigest:
+        return plane.dtype, self._shapes[plane.attribute], self._hashes[plane.extname].hexdigest()
 
     def _write_headers(self) -> None:
         offset = self._put(_primary_header(self._meta, self.layout, self._filename), 0)
@@ -143,14 +209,14 @@ class ProductWriter:
             shape = self._shapes[plane.attribute]
             offset = self._put(_plane_header(plane, shape, self._meta), offset)
             self._offsets[plane.extname] = offset
-            size = int(np.prod(shape)) * np.dtype(plane.dtype).itemsize
+            size = math.prod(shape) * np.dtype(plane.dtype).itemsize
             offset += _padded(size)
         self._end = offset
         self._file.truncate(offset)
 
     def _put(self, header: fits.Header, offset: int) -> int:
         text = header.tostring().encode("ascii")
-        os.pwrite(self._file.fileno(), text, offset)
+        _write_all(self._file.fileno(), memoryview(text), offset)
         return offset + len(text)
 
     def _stream(self, plane: Plane, array: np.ndarray, first: int) -> None:
@@ -201,7 +267,7 @@ def _plane_header(plane: Plane, shape: tuple[int, ...], meta: Meta) -> fits.Head
 def _tail(meta: Meta, provenance: Provenance, layout_name: str, wcs: bytes | None) -> bytes:
     hdus: list[Any] = [fits.PrimaryHDU()]
     for name, rows in meta.tables.items():
-        hdus.append(fits.BinTableHDU(np.array(rows), name=name))
+        hdus.append(table_to_hdu(rows, name))
     if wcs is not None:
         hdus.append(wcs_hdu(wcs))
     tree = {"layout": layout_name, "layout_version": layouts.VERSION, **asdict(provenance)}

@@ -1,0 +1,62 @@
+"""Content digests of files, from their bytes as they lie on the disk."""
+
+from __future__ import annotations
+
+import hashlib
+import os
+from concurrent.futures import ThreadPoolExecutor
+from pathlib import Path
+from typing import Any
+
+import numpy as np
+
+from schemas.arrays import BZERO, CHUNK, bitpix
+from schemas.content import PlaneDigest, content_digest, content_digest_of
+from schemas.errors import Unprocessable
+from schemas.layout import Plane
+from schemas.reading import ProductFile
+
+
+def content_digest_of_file(file: ProductFile) -> str:
+    """Return the content digest of an open product file.
+
+    Equal to :func:`schemas.content.content_digest` of the product in it, without decoding the arrays where
+    the file stores them as our layout does. Only that of a raw exposure differs: it is of the counts as stored.
+    """
+    found = [plane for plane in file.layout.planes if file.has(plane.extname)]
+    if (file.layout_name != "raw" and file.missing_flags()) or not all(
+        _as_laid_out(file.header_of(plane.extname), plane) for plane in found
+    ):
+        return content_digest(file.read())
+    with ThreadPoolExecutor(max_workers=2) as pool:
+        digests = list(pool.map(lambda plane: _plane(file, plane), found))
+    planes = {plane.extname: digest for plane, digest in zip(found, digests, strict=True)}
+    return content_digest_of(file.layout_name, planes, file.meta, file.wcs_bytes())
+
+
+def _as_laid_out(header: Any, plane: Plane) -> bool:
+    bzero = BZERO.get(plane.dtype, 0)
+    return bool(
+        header["BITPIX"] == bitpix(plane.dtype)
+        and header.get("BSCALE", 1) == 1
+        and header.get("BZERO", 0) == bzero
+    )
+
+
+def _plane(file: ProductFile, plane: Plane) -> PlaneDigest:
+    shape, offset = file.shape_of(plane.extname), file.offset_of(plane.extname)
+    left = int(np.prod(shape)) * np.dtype(plane.dtype).itemsize
+    total = hashlib.sha256()
+    while left:
+        part = os.pread(file.fileno(), min(left, 2 * CHUNK), offset)
+        if not part:
+            raise Unprocessable(f"{file.path}: the file ends before its data do; fetch it again")
+        total.update(part)
+        offset, left = offset + len(part), left - len(part)
+    return plane.dtype, shape, total.hexdigest()
+
+
+def digest_of_path(path: str | Path) -> str:
+    """Return the content digest of the product file at `path`."""
+    with ProductFile(path) as file:
+        return content_digest_of_file(file)
