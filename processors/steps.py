@@ -75,6 +75,8 @@ class Step:
         Class of its options.
     references : tuple of str
         Reference types that it needs.
+    optional : tuple of str
+        Reference types that it takes where there are any.
     scope : str, or callable
         What it must see at once: ``group``, ``integration`` or the whole ``exposure``; a function of the
         options where it depends on them.
@@ -88,9 +90,15 @@ class Step:
     function: Callable[..., Any]
     options_type: type[Options]
     references: tuple[str, ...] = ()
+    optional: tuple[str, ...] = ()
     scope: Scope | Callable[[Any], Scope] = "integration"
     status: str = ""
     carries: Callable[[], Any] | None = None
+
+    @property
+    def wanted(self) -> tuple[str, ...]:
+        """Return all reference types that it takes."""
+        return (*self.references, *self.optional)
 
     def scope_with(self, options: Options | None) -> Scope:
         """Return what the step must see at once under these options, its defaults when None."""
@@ -167,9 +175,22 @@ class Step:
             return _recorded(product, step, "not applicable", record), carry
         except CalstreamError as error:
             raise type(error)(_with_step(error, self.name)) from error
-        used = {reftype: references[reftype] for reftype in step.references if reftype in references}
-        record = replace(record, references={t: {"name": r.name, "digest": r.digest} for t, r in used.items()})
-        return _recorded(result, step, "complete", record), carry
+        return _recorded(result, step, "complete", _with_references(record, step, references)), carry
+
+    def complete(self, product: Any, references: References, settings: StepSettings) -> Any:
+        """Return a product that was made by this step's algorithm outside of `run`, with its record.
+
+        For algorithms that see their input in pieces, as an average does.
+        """
+        options = settings.options or self.options_type()
+        record = StepRecord(
+            step=self.name,
+            outcome="complete",
+            implementation=self.implementation,
+            options=options.model_dump(),
+            origins=settings.origins,
+        )
+        return _recorded(product, self, "complete", _with_references(record, self, references))
 
     def _call(self, product: Any, references: References, options: Options, carry: Any) -> tuple[Any, Any]:
         for reftype in self.references:
@@ -184,6 +205,7 @@ def step(
     *,
     options: type[Options] = Options,
     references: tuple[str, ...] = (),
+    optional: tuple[str, ...] = (),
     scope: Scope | Callable[[Any], Scope] = "integration",
     status: str = "",
     carries: Callable[[], Any] | None = None,
@@ -196,6 +218,7 @@ def step(
             function=function,
             options_type=options,
             references=references,
+            optional=optional,
             scope=scope,
             status=status,
             carries=carries,
@@ -231,6 +254,11 @@ def replacement(original: Step, found: Any, path: str) -> Step:
 def _with_step(error: CalstreamError, name: str) -> str:
     text = str(error)
     return text if text.startswith("step ") else f"step {name}: {text}"
+
+
+def _with_references(record: StepRecord, step: Step, references: References) -> StepRecord:
+    used = {reftype: references[reftype] for reftype in step.wanted if reftype in references}
+    return replace(record, references={t: {"name": r.name, "digest": r.digest} for t, r in used.items()})
 
 
 def _recorded(product: Product, step: Step, outcome: str, record: StepRecord) -> Product:
