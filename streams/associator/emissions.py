@@ -10,7 +10,7 @@ from schemas.events import Artifact, AssociationEvent, Frozen, RecipeReference, 
 from schemas.naming import product_filename
 from streams.associator.drafts import Draft
 from streams.associator.rules import Rule, group_id
-from streams.associator.state import Group, State
+from streams.associator.state import Arrival, Group, State
 
 
 class Emission(Frozen):
@@ -107,17 +107,19 @@ def shared_keywords(every: Iterable[Mapping[str, Scalar]]) -> dict[str, Scalar]:
     return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
 
 
-def _association(group: Group, rule: Rule, draft: Draft) -> Association:
-    members = tuple(
-        Member(
-            expname=product_filename(arrival.name, arrival.suffix),
-            exptype=role,
-            identity=arrival.identity,
-            digest=arrival.digest,
-            uri=arrival.uri,
-        )
-        for role, arrival in draft.members
+def member(role: str, arrival: Arrival) -> Member:
+    """Return a product as a member of an association, in some role."""
+    return Member(
+        expname=product_filename(arrival.name, arrival.suffix),
+        exptype=role,
+        identity=arrival.identity,
+        digest=arrival.digest,
+        uri=arrival.uri,
     )
+
+
+def _association(group: Group, rule: Rule, draft: Draft) -> Association:
+    members = tuple(member(role, arrival) for role, arrival in draft.members)
     failed = [{"name": name, "stage": s.stage, "error": s.error} for name, s in draft.failed]
     extra: dict[str, Any] = {"calstream_failed": failed} if failed else {}
     if draft.missing:

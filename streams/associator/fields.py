@@ -60,13 +60,14 @@ def target(keywords: Keywords) -> str:
     The archive numbers the targets of a program, ``t001``; where TARGETID gives that number it is used. Files
     do not carry it, and numbers given in order of arrival would change names when other targets arrive. So
     the proposer's name of the target (TARGPROP, else TARGNAME) stands in for it: ``t-ngc-3324``. A name that
-    lower case, digits and hyphens cannot spell, or a long one, ends in six hexadecimal digits of its SHA-256,
-    so that two targets do not share a tag. The tag depends on nothing but the exposure's own keywords.
+    lower case, digits and hyphens (spaces count as hyphens) cannot spell, or a long one, ends in six
+    hexadecimal digits of its SHA-256, so that two targets do not share a tag. The tag depends on nothing but
+    the exposure's own keywords.
     """
     number = part(keywords, "TARGETID")
     if number:
         return f"t{number:0>3}"
-    name = text(keywords, "TARGPROP", "TARGNAME")
+    name = "-".join(text(keywords, "TARGPROP", "TARGNAME").split())
     slug = _slug(name)[:_LONGEST_TARGET].strip("-")
     if name and slug != name:
         slug = f"{slug}-{hashlib.sha256(name.encode()).hexdigest()[:6]}".strip("-")

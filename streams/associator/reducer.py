@@ -1,9 +1,9 @@
 """The associator as one pure function: a state and a message in, a state and what there is to say out.
 
 No I/O and no clock: the time comes with each message. A state serves one program on one line. The same
-messages in another order, late, or twice, lead to the same last word on every group, since a state is a set of
-facts and what is said of a group is a function of them. What has been said is not said again; the ids are those
-of :mod:`streams.associator.rules`, so that saying it twice (after a crash) is harmless too.
+messages in another order, late, or twice, lead to the same last word on every group, since a state is a set
+of facts and what is said of a group is a function of them. What has been said is not said again; ids depend
+on the group alone, so that saying it twice (after a crash) is harmless too.
 
 When an association goes out:
 
