@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 from collections.abc import Mapping
 from pathlib import Path
+from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from schemas import layout as layouts
 from schemas.arrays import CHUNK, to_stored
@@ -55,17 +57,24 @@ def content_digest_of(
     wcs : bytes, optional
         The WCS as ASDF.
     """
-    keywords = {keyword: meta.get(keyword) for keyword in SCIENCE_KEYWORDS}
+    keywords = {keyword: _as_stored(keyword, meta.get(keyword)) for keyword in SCIENCE_KEYWORDS}
     return digest(
         {
             "layout": layout_name,
             "version": layouts.VERSION,
             "planes": dict(planes),
-            "keywords": {k: v for k, v in keywords.items() if v is not None},
+            "keywords": {"TELESCOP": "JWST", **{k: v for k, v in keywords.items() if v is not None}},
             "tables": {name: table_digest(rows) for name, rows in meta.tables.items()},
             "wcs": wcs_digest(wcs) if wcs is not None else None,
         }
     )
+
+
+def _as_stored(keyword: str, value: Any) -> Any:
+    """Return a keyword's value as a FITS card keeps it: 20 characters for a number, no trailing spaces."""
+    if isinstance(value, str | float) and not isinstance(value, bool):
+        return fits.Card.fromstring(str(fits.Card(keyword, value))).value
+    return value
 
 
 def file_digest(path: str | Path) -> str:

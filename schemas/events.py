@@ -1,16 +1,17 @@
 """Events: what travels on a topic, one for each run; a claim check, never pixels.
 
-On the wire an event is JSON of at most 16 KiB. Kinds, suffixes, roles and outcomes are open strings there, and
-unknown fields are ignored, so that older and newer services understand each other.
+On the wire an event is JSON of at most 16 KiB. Kinds, suffixes, roles and outcomes are open strings there,
+and unknown fields are ignored, so that older and newer services understand each other.
 """
 
 from __future__ import annotations
 
 import json
+import math
 from collections.abc import Mapping
 from typing import Annotated, Any, Final, Self
 
-from pydantic import BaseModel, ConfigDict, Field, StringConstraints, ValidationError
+from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from ulid import ULID
 
 from schemas.canonical import canonical_json, digest
@@ -21,8 +22,15 @@ MAX_BYTES: Final = 16 * 1024
 
 Sha256 = Annotated[str, StringConstraints(pattern=r"^[0-9a-f]{64}$")]
 Name = Annotated[str, StringConstraints(pattern=r"^[a-z0-9_-]{1,128}$")]
-Generation = Annotated[str, StringConstraints(pattern=r"^[0-9A-HJKMNP-TV-Z]{26}$")]
-Scalar = str | int | float | bool
+Generation = Annotated[str, StringConstraints(pattern=r"^[0-7][0-9A-HJKMNP-TV-Z]{25}$")]
+Finite = Annotated[float, Field(allow_inf_nan=False)]
+Scalar = str | int | Finite | bool
+Figure = Annotated[float | None, BeforeValidator(lambda value: None if _undefined(value) else value)]
+"""A quality figure; None where it is not defined, which JSON cannot say as NaN."""
+
+
+def _undefined(value: object) -> bool:
+    return isinstance(value, float) and not math.isfinite(value)
 
 
 class Frozen(BaseModel):
@@ -81,7 +89,7 @@ class RecipeReference(Frozen):
 
 
 class Event(Frozen):
-    """What all events have; also what an event of an unknown kind is read as.
+    """What all events have.
 
     Attributes
     ----------
@@ -147,11 +155,20 @@ class Event(Frozen):
         Raises
         ------
         Unprocessable
-            If it is longer than 16 KiB.
+            If it is longer than 16 KiB, or holds what is not Unicode.
         """
-        text = canonical_json(self.model_dump(mode="json", exclude_none=True)).encode()
+        try:
+            text = canonical_json(self.model_dump(mode="json")).encode()
+        except UnicodeEncodeError as error:
+            odd = error.object[error.start : error.end]
+            raise Unprocessable(
+                f"{self.name}: its event holds {odd!r}, which is not Unicode; rename the file that it names"
+            ) from None
         if len(text) > MAX_BYTES:
-            raise Unprocessable(f"{self.name}: its event has {len(text)} bytes, more than {MAX_BYTES}")
+            raise Unprocessable(
+                f"{self.name}: its event has {len(text)} bytes, more than {MAX_BYTES}; list its inputs in an "
+                "association's file"
+            )
         return text
 
     def with_(self, **changes: Any) -> Self:
@@ -194,7 +211,7 @@ class ProductEvent(Event):
     stage: str = ""
     run_key: str = ""
     outcome: str = "complete"
-    quality: Mapping[str, float | None] = Field(default_factory=dict)
+    quality: Mapping[str, Figure] = Field(default_factory=dict)
 
     def _said(self) -> Any:
         return [super()._said(), self.run_key, self.product.content, self.input_count]
@@ -281,6 +298,15 @@ class FailureEvent(Event):
         return [super()._said(), self.stage, self.event_id, self.message]
 
 
+class UnknownEvent(Event):
+    """An event of a kind that this version does not know: all that it says is kept, and forwarded."""
+
+    model_config = ConfigDict(frozen=True, extra="allow", ser_json_inf_nan="null")
+
+    def _said(self) -> Any:
+        return self.model_dump(mode="json")
+
+
 class PlannedExposure(Frozen):
     """One exposure that is to come: its name, and the keywords by which it is grouped."""
 
@@ -307,20 +333,28 @@ KINDS: Final[Mapping[str, type[Event]]] = {
 def parse_event(content: bytes) -> Event:
     """Return the event in a message's value.
 
-    An unknown kind is read as a plain :class:`Event`, so that whoever forwards it loses nothing that all share.
+    An unknown kind is read as an :class:`UnknownEvent`, so that whoever forwards it loses nothing.
 
     Raises
     ------
     Unprocessable
-        If the bytes are no event.
+        If the bytes are no event, or too many.
     """
+    start = f"a message of {len(content)} bytes is no calstream event: "
+    if len(content) > MAX_BYTES:
+        raise Unprocessable(f"{start}an event has at most {MAX_BYTES}; send the URI of a file instead")
     try:
         tree = json.loads(content)
-        kind = KINDS.get(tree.get("kind", ""), Event)
+        json.dumps(tree, ensure_ascii=False).encode()  # JSON can spell what is not Unicode
+        kind = KINDS.get(tree.get("kind", ""), UnknownEvent)
         return kind.model_validate(tree)
-    except (ValueError, AttributeError, ValidationError) as error:
-        first = str(error).splitlines()[0]
-        raise Unprocessable(f"a message of {len(content)} bytes is no calstream event: {first}") from None
+    except ValidationError as error:
+        first = error.errors()[0]
+        place = ".".join(str(part) for part in first["loc"])
+        reason = f"{place}: {first['msg']}"
+    except (ValueError, TypeError, AttributeError, RecursionError) as error:
+        reason = str(error).splitlines()[0]
+    raise Unprocessable(f"{start}{reason}; publish what the JSON Schemas in schemas/json describe")
 
 
 def next_generation(now: float, known: str | None = None) -> str:
@@ -333,7 +367,7 @@ def next_generation(now: float, known: str | None = None) -> str:
     known : str, optional
         The largest generation known for the identity: clocks go back.
     """
-    fresh = ULID.from_timestamp(now)
+    fresh = ULID.from_timestamp(float(now))  # an int would be taken for milliseconds
     if known and int(ULID.from_str(known)) >= int(fresh):
         fresh = ULID.from_int(int(ULID.from_str(known)) + 1)
     return str(fresh)
@@ -342,8 +376,8 @@ def next_generation(now: float, known: str | None = None) -> str:
 def is_current(candidate: ProductEvent, other: ProductEvent) -> bool:
     """Tell whether `candidate` is at least as current as `other` of the same identity.
 
-    Current is the highest (generation, number of inputs, run key): any reader computes it from events alone, in any
-    order.
+    Current is the highest (generation, number of inputs, run key): any reader computes it from events alone,
+    in any order.
     """
     return _rank(candidate) >= _rank(other)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import math
 from collections.abc import Mapping
 from typing import Any, Final
 
@@ -95,8 +96,12 @@ def event_keywords(get: Mapping[str, Any]) -> dict[str, str | int | float | bool
     get : mapping
         FITS keywords.
     """
-    found = {keyword: get.get(keyword) for keyword in EVENT_KEYWORDS}
-    return {k: v for k, v in found.items() if isinstance(v, str | int | float | bool)}
+    found: dict[str, Any] = {keyword: get.get(keyword) for keyword in EVENT_KEYWORDS}
+    return {k: v for k, v in found.items() if isinstance(v, str | int) or _finite(v)}
+
+
+def _finite(value: Any) -> bool:
+    return isinstance(value, float) and math.isfinite(value)
 
 
 def crds_parameters(keywords: Mapping[str, Any]) -> dict[str, str]:

@@ -7,7 +7,7 @@ from typing import Any
 
 from pydantic import Field
 
-from schemas.events import Artifact, Frozen, Input, Scalar
+from schemas.events import Artifact, Figure, Frozen, Input, Scalar
 
 
 class ManifestEntry(Frozen):
@@ -54,7 +54,7 @@ class Manifest(Frozen):
     products: tuple[ManifestEntry, ...]
     inputs: tuple[Input, ...] = ()
     keywords: Mapping[str, Scalar] = Field(default_factory=dict)
-    quality: Mapping[str, float | None] = Field(default_factory=dict)
+    quality: Mapping[str, Figure] = Field(default_factory=dict)
     timing: Mapping[str, Any] = Field(default_factory=dict)
 
     @property

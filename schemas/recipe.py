@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+import difflib
 import json
-from collections.abc import Mapping
+from collections.abc import Hashable, Mapping
 from typing import Any
 
 import yaml
@@ -89,6 +90,9 @@ class Recipe(BaseModel):
         return text
 
 
+_MODEL_AT: Mapping[str, type[BaseModel]] = {"overrides": Override, "handlers": Handler}
+
+
 def parse_recipe(text: str, where: str) -> Recipe:
     """Return the recipe in a YAML text.
 
@@ -105,18 +109,49 @@ def parse_recipe(text: str, where: str) -> Recipe:
         If it is no YAML, or no recipe.
     """
     try:
-        tree = yaml.safe_load(text)
-    except yaml.YAMLError as error:
-        raise UsageError(f"{where}: this is not YAML: {' '.join(str(error).split())}") from None
+        tree = yaml.load(text, _Loader)
+    except (yaml.YAMLError, ValueError, TypeError, RecursionError) as error:
+        reason = " ".join(str(error).split())
+        raise UsageError(f"{where}: this is not YAML ({reason}); mend it there") from None
     if not isinstance(tree, dict):
         raise UsageError(
-            f"{where}: a recipe is a YAML mapping with `steps:`, this is a {type(tree).__name__}"
+            f"{where}: a recipe is a YAML mapping with `steps:`, this is a {type(tree).__name__}; "
+            "write `steps:` and below it the steps"
         )
     try:
-        return Recipe.model_validate(tree)
+        recipe = Recipe.model_validate(tree)
+        recipe.to_yaml().encode()
     except ValidationError as error:
-        first = error.errors()[0]
-        place = ".".join(str(part) for part in first["loc"])
+        raise UsageError(f"{where}: {_advice(error)}") from None
+    except (ValueError, RecursionError) as error:
         raise UsageError(
-            f"{where}: {place}: {first['msg'].lower()}; a recipe has {', '.join(Recipe.model_fields)}"
+            f"{where}: it cannot be stored ({error}); use plain values and Unicode text"
         ) from None
+    return recipe
+
+
+def _advice(error: ValidationError) -> str:
+    first = error.errors()[0]
+    place = ".".join(str(part) for part in first["loc"])
+    if first["type"] == "extra_forbidden":
+        known = list(_MODEL_AT.get(str(first["loc"][0]), Recipe).model_fields)
+        near = difflib.get_close_matches(str(first["loc"][-1]), known, 1)
+        guess = f"did you mean {near[0]}?" if near else f"there are {', '.join(known)}"
+        return f"{place}: there is no such field; {guess}"
+    what = first["msg"][0].lower() + first["msg"][1:]
+    return f"{place}: {what}; a recipe has {', '.join(Recipe.model_fields)}"
+
+
+class _Loader(yaml.SafeLoader):
+    """YAML's safe subset, without names given twice: the first would be lost without a word."""
+
+    def construct_mapping(self, node: yaml.MappingNode, deep: bool = False) -> dict[Hashable, Any]:
+        seen = set()
+        for key, _ in node.value:
+            name = key.value if isinstance(key, yaml.ScalarNode) else None
+            if name is not None and name != "<<" and name in seen:
+                raise yaml.constructor.ConstructorError(
+                    None, None, f"{name!r} is given twice", key.start_mark
+                )
+            seen.add(name)
+        return super().construct_mapping(node, deep)

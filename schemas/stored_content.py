@@ -21,7 +21,7 @@ def content_digest_of_file(file: ProductFile) -> str:
     """Return the content digest of an open product file.
 
     Equal to :func:`schemas.content.content_digest` of the product in it, without decoding the arrays where
-    the file stores them as our layout does. Only that of a raw exposure differs: it is of the counts as stored.
+    the file stores them as our layout does. Only that of a raw exposure differs: it is of the stored counts.
     """
     found = [plane for plane in file.layout.planes if file.has(plane.extname)]
     if (file.layout_name != "raw" and file.missing_flags()) or not all(
