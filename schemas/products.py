@@ -111,6 +111,9 @@ class Rate(Product):
         Pixel area relative to the nominal one.
     chisq, dof : ndarray of float32 and of int32, optional
         Of the straight-line fit, where it was asked for.
+    shares : ndarray of float32 (nint, 2, ny, nx), optional
+        How much each integration knows relative to a whole ramp, where read noise dominates and where Poisson noise
+        does; for the average over integrations, and in no file.
     first_integration : int
         Index in the exposure of the first integration.
     """
@@ -124,6 +127,7 @@ class Rate(Product):
     area: Float32 | None = None
     chisq: Float32 | None = None
     dof: NDArray[np.int32] | None = None
+    shares: Float32 | None = None
     first_integration: int = 0
 
 

@@ -3,29 +3,24 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any
 
 import numpy as np
 
 from processors.detector1.readout import pixel_noise, read_pattern
 from processors.invalid import settle
-from processors.options import Options, option
+from processors.options import Options
 from processors.ramps.combine import GlsRate, OlsRate
 from processors.ramps.gls import Slopes
 from processors.steps import step
 from schemas.errors import Unprocessable
-from schemas.meta import Meta
+from schemas.meta import StepRecord
 from schemas.products import Rate
 from schemas.references import References
 
 
 class AverageOptions(Options):
-    """Options of the average over integrations."""
-
-    weighting: Literal["information", "read_noise"] = option(
-        "information",
-        doc="weights by how much of a whole ramp each integration knows, or by inverse read-noise variance",
-    )
+    """There are none: the weights follow from the fit."""
 
 
 class Average:
@@ -35,71 +30,71 @@ class Average:
     ----------
     references : References
         ``gain`` and ``readnoise``.
-    options : AverageOptions, optional
-        How integrations are weighted.
     """
 
-    def __init__(self, references: References, options: AverageOptions | None = None) -> None:
+    def __init__(self, references: References) -> None:
         self._references = references
-        self._options = options or AverageOptions()
-        self._meta: Meta | None = None
-        self._only: Rate | None = None
+        self._first: Rate | None = None
         self._sums: GlsRate | OlsRate | None = None
-        self._quality = False
 
     def add(self, block: Rate) -> None:
         """Add a block of integrations (nint, ny, nx), in their order; any division gives the same result."""
         for i in range(len(block.data)):
             one = _integration(block, i)
-            if self._meta is None:
-                self._meta, self._only = block.meta, one
-                self._quality = block.dof is not None
+            if self._first is None:
+                self._first = one
                 continue
-            if self._sums is None and self._only is not None:
-                self._sums = self._accumulator(self._only)
-                self._sums.add(_slopes(self._only))
-                self._only = None
-            assert self._sums is not None
+            if self._sums is None:
+                self._sums = self._accumulator(self._first)
+                self._sums.add(_slopes(self._first))
+                self._first = _without_arrays(self._first)
             self._sums.add(_slopes(one))
 
     def result(self) -> Rate:
-        """Return the rate (ny, nx) of all integrations added so far.
+        """Return the rate (ny, nx) of all integrations added so far, with the record of the step.
 
         Raises
         ------
         Unprocessable
             If there is none.
         """
-        if self._meta is None:
+        mean = self.mean()
+        record = StepRecord(
+            step="average_integrations", outcome="complete", implementation=average_integrations.implementation
+        )
+        return mean.with_meta(mean.meta.with_step(record))
+
+    def mean(self) -> Rate:
+        """Return the rate (ny, nx), as `result` does, without a record."""
+        if self._first is None:
             raise Unprocessable("there are no integrations to average; give rates of at least one")
-        meta = replace(self._meta, tables={k: v for k, v in self._meta.tables.items() if k != "INT_TIMES"})
-        if self._only is not None:
-            copies: dict[str, Any] = {name: array.copy() for name, array in self._only.arrays().items()}
+        first = self._first
+        meta = replace(first.meta, tables={k: v for k, v in first.meta.tables.items() if k != "INT_TIMES"})
+        if self._sums is None:
+            copies: dict[str, Any] = {k: v.copy() for k, v in first.arrays().items() if k != "shares"}
             return Rate(meta=meta, **copies)
-        assert self._sums is not None
-        mean = self._sums.result()
+        found = self._sums.result()
         quality: dict[str, Any] = {}
-        if self._quality and self._options.weighting == "information":
-            quality = {"chisq": mean.chi2, "dof": mean.ndof.astype(np.int32)}
+        if first.dof is not None and first.shares is not None:
+            quality = {"chisq": found.chi2, "dof": found.ndof.astype(np.int32)}
         return settle(
             Rate(
                 meta=meta,
-                data=mean.slope,
-                err=mean.err,
-                dq=mean.dq,
-                var_poisson=mean.var_poisson,
-                var_rnoise=mean.var_rnoise,
+                data=found.slope,
+                err=found.err,
+                dq=found.dq,
+                var_poisson=found.var_poisson,
+                var_rnoise=found.var_rnoise,
                 **quality,
             )
         )
 
     def _accumulator(self, one: Rate) -> GlsRate | OlsRate:
-        if self._options.weighting == "read_noise":
+        if one.shares is None:
             return OlsRate(one.data.shape)
-        meta = one.meta
-        pattern = read_pattern(meta, int(meta.require("NGROUPS")))
-        scaled = meta.get("S_GANSCL") == "COMPLETE"
-        scale = float(meta.require("GAINFACT")) if scaled else 1.0
+        scaled = one.meta.get("S_GANSCL") == "COMPLETE"
+        scale = float(one.meta.require("GAINFACT")) if scaled else 1.0
+        pattern = read_pattern(one.meta, int(one.meta.require("NGROUPS")))
         return GlsRate(pattern, pixel_noise(self._references, one.data.shape, scale=scale))
 
 
@@ -107,10 +102,9 @@ class Average:
 def average_integrations(rateints: Rate, references: References, options: AverageOptions) -> Rate:
     """Average the rates of an exposure's integrations.
 
-    ``information`` weights each integration by its information relative to that of a ramp without flags in the same
-    pixel: exactly 1 for whole ramps, so that the weights do not follow the noise. ``read_noise`` weights by inverse
-    read-noise variance, as the standard pipeline does. Flags are those of any integration, but DO_NOT_USE only where
-    all have it.
+    Rates fitted by generalised least squares are weighted by what each integration knows relative to a whole ramp, so
+    that the weights do not follow the noise. Others, and those read from a file, are weighted by inverse read-noise
+    variance, as the standard pipeline does. Flags are those of any integration, but DO_NOT_USE only where all have it.
 
     Parameters
     ----------
@@ -119,7 +113,7 @@ def average_integrations(rateints: Rate, references: References, options: Averag
     references : References
         ``gain`` and ``readnoise``.
     options : AverageOptions
-        Weighting.
+        None.
 
     Returns
     -------
@@ -133,26 +127,35 @@ def average_integrations(rateints: Rate, references: References, options: Averag
     """
     if rateints.data.ndim != 3:
         raise Unprocessable("only rates of integrations (nint, ny, nx) can be averaged; give a _rateints product")
-    average = Average(references, options)
+    average = Average(references)
     average.add(rateints)
-    return average.result()
+    return average.mean()
 
 
 def _integration(block: Rate, index: int) -> Rate:
-    planes: dict[str, Any] = {
-        name: array[index] if array.ndim == 3 else array for name, array in block.arrays().items()
-    }
+    planes: dict[str, Any] = {name: array[index] for name, array in block.arrays().items() if name != "area"}
     return Rate(meta=block.meta, **planes)
 
 
-def _slopes(one: Rate) -> Slopes:
-    """Return one integration's rate as the kernels know it.
+def _without_arrays(one: Rate) -> Rate:
+    """Return the same metadata, and which arrays there are, in next to no memory."""
+    empty: dict[str, Any] = {name: array[..., :0, :0].copy() for name, array in one.arrays().items()}
+    return replace(one, **empty)
 
-    Without degrees of freedom no ramp is known to be whole, and all weights are worked out from the variances.
-    """
-    zero = np.zeros(one.data.shape, np.int32)
+
+def _slopes(one: Rate) -> Slopes:
     fitted = np.isfinite(one.data)
+    zero = np.zeros(one.data.shape, np.int32)
     dof = zero if one.dof is None else one.dof
-    ndiff = zero if one.dof is None else np.where(fitted, one.dof + 1, 0).astype(np.int32)
     chi2 = np.zeros(one.data.shape, np.float32) if one.chisq is None else one.chisq
-    return Slopes(one.data, one.err, one.var_poisson, one.var_rnoise, chi2, ndiff, dof, one.dq)
+    return Slopes(
+        one.data,
+        one.err,
+        one.var_poisson,
+        one.var_rnoise,
+        chi2,
+        np.where(fitted, dof + 1, 0).astype(np.int32),
+        dof,
+        one.dq,
+        one.shares,
+    )

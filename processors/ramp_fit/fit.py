@@ -73,6 +73,8 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     shape = (ramp.shape[0], *ramp.shape[2:])
     quality = options.algorithm == "gls" and options.fit_quality
     planes = _planes(shape, quality)
+    if options.algorithm == "gls":
+        planes["shares"] = np.empty((shape[0], 2, *shape[1:]), np.float32)
     for i, slopes in enumerate(fits):
         for name, found in _named(slopes).items():
             if name in planes:
@@ -126,7 +128,7 @@ def _planes(shape: tuple[int, ...], quality: bool) -> dict[str, NDArray[Any]]:
     return {name: np.empty(shape, dtype) for name, dtype in types.items()}
 
 
-def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any]]:
+def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any] | None]:
     return {
         "data": slopes.slope,
         "err": slopes.err,
@@ -135,6 +137,7 @@ def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any]]:
         "var_rnoise": slopes.var_rnoise,
         "chisq": slopes.chi2,
         "dof": slopes.ndof,
+        "shares": slopes.shares,
     }
 
 
