@@ -1,0 +1,185 @@
+"""The classical ramp kernels against the standard pipeline's own functions, on the same arrays.
+
+| what | tolerance | differences that are meant |
+| --- | --- | --- |
+| two-point jumps | the same flags | none |
+| OLS rates | 0.01 sigma on 99.9 % of pixels | none |
+| OLS errors, variances | 0.1 % | none |
+| OLS DQ | the same | ramps without any good group that are not all saturated or unusable (a jump in the first group, then |
+| | | saturation): NaN and DO_NOT_USE here, a rate of 0 with an error of 0 there |
+| GLS against LIKELY | 0.1 sigma in the median | the standard pipeline also drops the difference after a jump, and takes the |
+| | | covariance's rate from one pass |
+"""
+
+import os
+import subprocess
+
+import numpy as np
+import pytest
+
+from processors.ramps import combine, gls, ols, twopoint
+from processors.ramps.covariance import PixelNoise, ReadPattern
+from schemas.dq import DQ
+from tests.processors.ramps.ramps import FRAME, planes, read_times, simulate
+
+PEER = os.environ.get("CALSTREAM_PEER_PYTHON")
+pytestmark = pytest.mark.skipif(not PEER, reason="CALSTREAM_PEER_PYTHON names no interpreter that has jwst")
+SHAPE = (64, 96)
+
+SCRIPT = '''
+import sys
+from types import SimpleNamespace as Space
+import numpy as np
+from stcal.jump.jump import detect_jumps_data
+from stcal.jump.jump_class import JumpData
+from stcal.ramp_fitting.ramp_fit import ramp_fit
+from stdatamodels.jwst.datamodels import dqflags
+
+a = dict(np.load(sys.argv[1]))
+
+class Model:
+    data, groupdq, pixeldq = a["data"].copy(), a["groupdq"].copy(), a["pixeldq"].copy()
+    average_dark_current = a["dark"].copy()
+    meta = Space(
+        instrument=Space(name="NIRCAM"),
+        exposure=Space(frame_time=float(a["tframe"]), group_time=float(a["tframe"] * (a["nframes"] + a["gap"])),
+                       groupgap=int(a["gap"]), nframes=int(a["nframes"]), drop_frames1=0),
+    )
+    def hasattr(self, name):
+        return hasattr(self, name)
+
+out = {}
+if sys.argv[3] == "jump":
+    jump = JumpData(Model(), a["gain"].copy(), a["readnoise"].copy(), dqflags.pixel)
+    jump.set_detection_settings(4.0, 6.0, 5.0, 1000.0, 10.0, True)
+    jump.set_after_jump(50.0, int(a["after"]), 500.0, 2 * int(a["after"]))
+    jump.set_snowball_info(False, 5.0, 1.0, 2.0, True, 2.5, 4, 25)
+    jump.set_shower_info(False, 1.2, 90, 1, 2.6, 1.1, 10, 400)
+    jump.set_sigma_clipping_info(3, 100, True)
+    jump.max_cores = "1"
+    out["groupdq"] = detect_jumps_data(jump)[0]
+else:
+    rate, ints, _ = ramp_fit(Model(), False, a["readnoise"].copy(), a["gain"].copy(), sys.argv[3], "optimal", "none",
+                             dqflags.pixel, suppress_one_group=bool(a["suppress"]))
+    out.update({"rate_" + k: v for k, v in rate.items()})
+    out.update({"ints_" + k: v for k, v in ints.items()})
+np.savez(sys.argv[2], **out)
+'''
+
+
+def peer(folder, task, **arrays):
+    """Run the standard pipeline's functions on arrays in its own interpreter."""
+    source, result = folder / "in.npz", folder / "out.npz"
+    np.savez(source, **arrays)
+    run = subprocess.run(
+        [PEER, "-W", "ignore", "-c", SCRIPT, source, result, task], capture_output=True, text=True, check=False
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    return dict(np.load(result))
+
+
+def exposure(ngroups, nint, nframes=1, gap=0, seed=3, shape=SHAPE):
+    """Ramps of all brightnesses with all kinds of flags, as keyword arguments of `peer`."""
+    rng = np.random.default_rng(seed)
+    rate = 10 ** rng.uniform(-1.5, 3.5, shape)
+    data = np.array([simulate(read_times(ngroups, nframes, gap), rate, shape, seed + i) for i in range(nint)])
+    for _ in range(data.size // 40):
+        i, g, y, x = (rng.integers(0, n) for n in data.shape)
+        data[i, g:, y, x] += 10 ** rng.uniform(1, 4)
+    draw = rng.random(data.shape)
+    groupdq = np.zeros(data.shape, np.uint8)
+    for low, high, flag in ((0, 0.04, 4), (0.05, 0.07, 1), (0.07, 0.08, 32), (0.08, 0.083, 5)):
+        groupdq[(draw >= low) & (draw < high)] |= flag
+    groupdq[:, 0] &= ~np.uint8(DQ.JUMP_DET)
+    first_saturated = rng.integers(0, 3 * ngroups, (nint, 1, *shape))
+    groupdq[np.arange(ngroups)[:, None, None] >= first_saturated] |= np.uint8(DQ.SATURATED)
+    pixeldq = np.where(rng.random(shape) < 0.01, DQ.DO_NOT_USE, 0).astype(np.uint32)
+    pixeldq |= np.where(rng.random(shape) < 0.02, DQ.HOT, 0).astype(np.uint32)
+    gain, readnoise = planes(shape)
+    gain = gain * rng.uniform(0.9, 1.1, shape).astype(np.float32)
+    gain[0, :3] = np.nan, -1, 0
+    dark = np.full(shape, 0.02, np.float32)
+    return dict(
+        data=data, groupdq=groupdq, pixeldq=pixeldq, gain=gain, readnoise=readnoise, dark=dark,
+        tframe=FRAME, nframes=nframes, gap=gap,
+    )  # fmt: skip
+
+
+@pytest.mark.parametrize(
+    ("ngroups", "nint", "nframes", "gap", "after"),
+    [(3, 1, 1, 0, 0), (3, 2, 1, 0, 0), (4, 1, 1, 0, 1), (5, 1, 8, 2, 0), (6, 3, 4, 1, 2), (10, 1, 1, 0, 0), (16, 1, 8, 2, 3)],
+)
+def test_two_point_flags(tmp_path, ngroups, nint, nframes, gap, after):
+    given = exposure(ngroups, nint, nframes, gap)
+    check_flags(tmp_path, given, after)
+
+
+def test_two_point_flags_of_many_integrations(tmp_path):
+    check_flags(tmp_path, exposure(5, 104, shape=(16, 16)), 0)
+
+
+def test_two_point_flags_of_odd_values(tmp_path):
+    given = exposure(12, 2)
+    given["groupdq"][0, 0] |= np.uint8(DQ.DO_NOT_USE)
+    given["groupdq"][0, 5] |= np.uint8(DQ.DO_NOT_USE)
+    given["readnoise"][3, :2] = 0, np.nan
+    given["data"][0, 1, 7, 7:9] = np.nan, np.inf
+    check_flags(tmp_path, given, 0)
+
+
+def check_flags(folder, given, after):
+    want = peer(folder, "jump", **given, after=after)["groupdq"]
+    settings = twopoint.TwoPoint(after=((50.0, after), (500.0, 2 * after)))
+    noise = PixelNoise(given["gain"], given["readnoise"])
+    got = twopoint.find_jumps(given["data"], given["groupdq"], given["nframes"], noise, settings)
+    assert (want != given["groupdq"]).sum() > 100
+    np.testing.assert_array_equal(got, want)
+
+
+@pytest.mark.parametrize("suppress", [True, False])
+@pytest.mark.parametrize(
+    ("ngroups", "nint", "nframes", "gap"), [(10, 1, 1, 0), (6, 3, 4, 1), (5, 1, 8, 2), (2, 2, 1, 0), (1, 1, 1, 0)]
+)
+def test_ols_slopes(tmp_path, ngroups, nint, nframes, gap, suppress):
+    given = exposure(ngroups, nint, nframes, gap)
+    want = peer(tmp_path, "OLS_C", **given, suppress=suppress)
+    timing = ols.Timing(FRAME * (nframes + gap), FRAME, nframes)
+    noise = PixelNoise(given["gain"], given["readnoise"], given["dark"])
+    how = {"suppress_one_group": suppress}
+    pairs = list(zip(given["data"], given["groupdq"], strict=True))
+    rate = np.mean([ols.median_rate(*pair, timing, **how) for pair in pairs], axis=0)
+    total = combine.OlsRate(SHAPE)
+    for i, pair in enumerate(pairs):
+        fit = ols.fit_slopes(*pair, timing, noise, pixeldq=given["pixeldq"], rate=rate, **how)
+        total.add(fit)
+        check_slopes(fit, {k[5:]: v[i] for k, v in want.items() if k.startswith("ints_")})
+    check_slopes(total.result(), {k[5:]: v for k, v in want.items() if k.startswith("rate_")})
+
+
+def check_slopes(fit, want):
+    made_up = (want["slope"] == 0) & (want["err"] == 0)
+    assert np.isnan(fit.slope[made_up]).all() and (fit.dq[made_up] & DQ.DO_NOT_USE).all()
+    assert made_up.mean() < 0.1
+    np.testing.assert_array_equal(fit.dq[~made_up], want["dq"][~made_up])
+    np.testing.assert_array_equal(np.isnan(fit.slope[~made_up]), np.isnan(want["slope"][~made_up]))
+    good = np.isfinite(want["slope"]) & ~made_up
+    deviation = np.abs(fit.slope - want["slope"])[good] / want["err"][good]
+    assert good.mean() > 0.5 and (deviation < 0.01).mean() > 0.999
+    for name in ("err", "var_poisson", "var_rnoise"):
+        np.testing.assert_allclose(getattr(fit, name)[~made_up], want[name][~made_up], rtol=1e-3, err_msg=name)
+
+
+def test_gls_slopes_near_likely(tmp_path):
+    given = exposure(10, 1)
+    given["groupdq"][:] = 0
+    given["data"] = simulate(read_times(10), 10 ** np.random.default_rng(1).uniform(-1, 3, SHAPE), SHAPE, 4)[None]
+    given["gain"], _ = planes(SHAPE)
+    want = peer(tmp_path, "LIKELY", **given, suppress=True)
+    pattern = ReadPattern.of_groups(read_times(10))
+    noise = PixelNoise(given["gain"], given["readnoise"], given["dark"])
+    fit = gls.fit_slopes(given["data"][0], given["groupdq"][0], pattern, noise, pixeldq=given["pixeldq"])
+    good = np.isfinite(fit.slope) & (want["rate_dq"] == 0)
+    assert good.mean() > 0.9
+    deviation = np.abs(fit.slope - want["rate_slope"])[good] / fit.err[good]
+    assert np.median(deviation) < 0.1 and (deviation < 0.5).mean() > 0.99
+    assert abs(np.median(fit.err[good] / want["rate_err"][good]) - 1) < 0.01
