@@ -1,1 +1,1 @@
-"""A small observatory: Level-1b exposures with known truth, and the CRDS reference files to calibrate them."""
+"""A small observatory: Level-1b exposures with known truth, and CRDS reference files to calibrate them."""

@@ -25,11 +25,12 @@ class _Dispatch(TyperGroup):
 
 
 simulate = typer.Typer(
-    cls=_Dispatch, no_args_is_help=True,
+    cls=_Dispatch,
+    no_args_is_help=True,
     help="Simulate observations with known truth, and CRDS references for them or for given exposures. "
-    f"`simulate EXP_TYPE --out DIR` takes exposures ({', '.join(EXP_TYPES)}; `simulate EXP_TYPE --help` lists the "
-    "options); `simulate references FILE... --crds DIR` makes references.",
-)  # fmt: skip
+    f"`simulate EXP_TYPE --out DIR` takes exposures ({', '.join(EXP_TYPES)}; "
+    "`simulate EXP_TYPE --help` lists the options); `simulate references FILE... --crds DIR` makes references.",
+)
 
 
 def _names(value: str) -> tuple[str, ...]:
@@ -37,7 +38,7 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 @simulate.command("exposure", hidden=True)
-def exposure(
+def exposure(  # noqa: PLR0913 - one parameter per option of the command line
     exp_type: Annotated[str, typer.Argument(help=f"One of {', '.join(EXP_TYPES)}.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the files.", show_default=False)],
     detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "NRCA1,NRCA3",
@@ -48,16 +49,28 @@ def exposure(
     nints: Annotated[int, typer.Option(help="Integrations per exposure.")] = 1,
     readpatt: Annotated[str, typer.Option(help=f"Read pattern: {', '.join(PATTERNS)}.")] = "RAPID",
     seed: Annotated[int, typer.Option(help="Another seed is another sky and other noise.")] = 1,
-    sources: Annotated[int | None, typer.Option(help="Sources at most.", show_default="as many as fit")] = None,
-    dark_groups: Annotated[int, typer.Option(help="Groups of the dark, at least those of the exposures.")] = 0,
+    sources: Annotated[
+        int | None, typer.Option(help="Sources at most.", show_default="as many as fit")
+    ] = None,
+    dark_groups: Annotated[
+        int, typer.Option(help="Groups of the dark, at least those of the exposures.")
+    ] = 0,
 ) -> None:
     """Simulate exposures: Level-1b files, their truth, the CRDS cache and env.sh."""
     if not _names(detectors):
         raise UsageError("no detector was given")
     request = Request(
-        exp_type.upper(), _names(detectors), filter_.upper(), subarray.upper(), readpatt.upper(), ngroups, nints,
-        dithers, seed, sources,
-    )  # fmt: skip
+        exp_type.upper(),
+        _names(detectors),
+        filter_.upper(),
+        subarray.upper(),
+        readpatt.upper(),
+        ngroups,
+        nints,
+        dithers,
+        seed,
+        sources,
+    )
     write_downlink(request, out, dark_groups, progress=typer.echo)
     typer.echo(f"use the references with: . {out / 'env.sh'}")
 
@@ -66,7 +79,9 @@ def exposure(
 def references(
     files: Annotated[list[Path], typer.Argument(help="Exposures of any level.", show_default=False)],
     crds: Annotated[Path, typer.Option(help="Cache to write or to extend; CRDS_PATH of its users.")],
-    dark_groups: Annotated[int, typer.Option(help="Groups of the darks, at least those of each exposure.")] = 0,
+    dark_groups: Annotated[
+        int, typer.Option(help="Groups of the darks, at least those of each exposure.")
+    ] = 0,
 ) -> None:
     """Write a CRDS cache that serves given near-infrared exposures."""
     context = add_files(crds, files, dark_groups)

@@ -1,8 +1,8 @@
 """A CRDS cache that the unmodified ``crds`` client reads with nothing but CRDS_PATH.
 
-Mappings never change once written: each addition writes new ones under the next serial number and makes the new
-context the operational one. The rules (what a mapping's header holds, what its checksum covers) are those of the CRDS
-documentation, "Rules Files" and "CRDS Cache".
+Mappings never change once written: each addition writes new ones under the next serial number and makes the
+new context the operational one. The rules (what a mapping's header holds, what its checksum covers) are those
+of the CRDS documentation, "Rules Files" and "CRDS Cache".
 """
 
 from __future__ import annotations
@@ -21,23 +21,27 @@ USEAFTER: Final = "2015-01-01 00:00:00"
 """Every reference file is valid for exposures after this date."""
 
 _ALL_TYPES: Final = """
-abvegaoffset apcorr area barshadow bkg camera collimator cubepar dark dflat disperser distortion drizpars emicorr
-extract1d fflat filteroffset flat fore fpa fringe fringefreq gain ifufore ifupost ifuslicer ipc lastframe linearity
-mask mrsptcorr mrsxartcorr msa msaoper nrm ote pastasoss pathloss persat photom pictureframe psf psfmask readnoise
-refpix regions reset resol rscd saturation sflat sirskernel speckernel specprofile spectrace specwcs straymask
-superbias throughput trapdensity trappars tsophot wavecorr wavelengthrange wavemap wcsregions wfssbkg
-""".split()
+abvegaoffset apcorr area barshadow bkg camera chromcorr collimator cubepar dark dflat disperser distortion
+drizpars emicorr extract1d fflat filteroffset flat fore fpa fringe fringefreq gain ifufore ifupost ifuslicer
+ipc lastframe linearity mask mrsptcorr mrsxartcorr msa msaoper nrm ote pastasoss pathloss persat photom
+pictureframe psf psfmask readnoise refpix regions reset resol rscd saturation sflat sirskernel speckernel
+specprofile spectrace specwcs straymask superbias throughput trapdensity trappars tsophot wavecorr
+wavelengthrange wavemap wcsregions wfssbkg
+"""
 _STEPS: Final = """
 adaptivetracemodel alignrefs ami3pipeline amianalyze amiaverage aminormalize assignmtwcs assignwcs background
-badpixselfcal barshadow chargemigration cleanflickernoise combine1d coron3pipeline cubebuild darkcurrent darkpipeline
-detector1pipeline dqinit emicorr engdblog extract1d extract2d firstframe flatfield fringe gainscale groupscale guidercds
-guiderpipeline hlsp image2pipeline image3pipeline imprint ipc jump klip lastframe linearity linearpipeline
-masterbackground masterbackgroundmos mrsimatch msaflagopen nsclean outlierdetection pathloss persistence photom
-pictureframe pixelreplace rampfit refpix resample resamplespec reset residualfringe rscd saturation skymatch
-sourcecatalog sourcetype spec2pipeline spec3pipeline spectralleak stackrefs straylight subtractimages superbias
-targcentroid tso3pipeline tsophotometry tweakreg undersamplecorrection wavecorr wfsscontam whitelight wfs
-""".split()
-_PARAMETERS: Final = tuple(f"pars-{name if name.endswith('pipeline') else name + 'step'}" for name in _STEPS)
+badpixselfcal barshadow chargemigration cleanflickernoise combine1d coron3pipeline cubebuild darkcurrent
+darkpipeline detector1pipeline dqinit emicorr engdblog extract1d extract2d firstframe flatfield fringe
+gainscale groupscale guidercds guiderpipeline hlsp image2pipeline image3pipeline imprint ipc jump klip
+lastframe linearity linearpipeline masterbackground masterbackgroundmos mrsimatch msaflagopen nsclean
+outlierdetection pathloss persistence photom pictureframe pixelreplace rampfit refpix resample resamplespec
+reset residualfringe rscd saturation skymatch sourcecatalog sourcetype spec2pipeline spec3pipeline
+spectralleak stackrefs straylight subtractimages superbias targcentroid tso3pipeline tsophotometry tweakreg
+undersamplecorrection wavecorr wfsscontam whitelight wfscombine
+"""
+_PARAMETERS: Final = tuple(
+    f"pars-{name if name.endswith('pipeline') else name + 'step'}" for name in _STEPS.split()
+)
 
 KEYS: Final[dict[str, tuple[str, ...]]] = {
     "mask": ("DETECTOR",),
@@ -127,17 +131,23 @@ class CrdsCache:
 
     def _write_rmaps(self) -> None:
         for instrument, reftype in sorted(self._changed):
-            selector = {match: {USEAFTER: name} for match, name in sorted(self.rules[instrument][reftype].items())}
+            selector = {
+                match: {USEAFTER: name} for match, name in sorted(self.rules[instrument][reftype].items())
+            }
             lines = [f"    {match!r} : UseAfter({used!r})," for match, used in selector.items()]
             name = f"jwst_{instrument.lower()}_{reftype}_{self._serial:04d}.rmap"
             self._names[instrument, reftype] = name
-            header = {"filekind": reftype.upper(), "instrument": instrument, "mapping": "REFERENCE",
-                      "parkey": (tuple(_PATHS[key] for key in KEYS[reftype]), _DATE)}  # fmt: skip
+            header = {
+                "filekind": reftype.upper(),
+                "instrument": instrument,
+                "mapping": "REFERENCE",
+                "parkey": (tuple(_PATHS[key] for key in KEYS[reftype]), _DATE),
+            }
             self._write(name, header, "Match({\n" + "\n".join(lines) + "\n})")
 
     def _write_imaps(self) -> None:
         for instrument in sorted({instrument for instrument, _ in self._changed}):
-            selector = {reftype: "N/A" for reftype in (*_ALL_TYPES, *_PARAMETERS)}
+            selector = dict.fromkeys((*_ALL_TYPES.split(), *_PARAMETERS), "N/A")
             selector |= {t: name for (i, t), name in self._names.items() if i == instrument}
             name = f"jwst_{instrument.lower()}_{self._serial:04d}.imap"
             self._names[instrument, ""] = name
@@ -151,7 +161,9 @@ class CrdsCache:
         header |= {"name": name, "observatory": "JWST", "derived_from": "calstream simulator"}
         rows = [f"    {key!r} : {value!r},\n" for key, value in sorted(header.items())]
         body = "".join(rows), "}\n\nselector = " + selector + "\n"
-        digest = hashlib.sha1(("header = {\n" + body[0] + body[1]).encode(), usedforsecurity=False).hexdigest()
+        digest = hashlib.sha1(
+            ("header = {\n" + body[0] + body[1]).encode(), usedforsecurity=False
+        ).hexdigest()
         path = self.root / "mappings/jwst" / name
         path.parent.mkdir(parents=True, exist_ok=True)
         path.write_text("header = {\n" + body[0] + f"    'sha1sum' : {digest!r},\n" + body[1])
@@ -160,9 +172,16 @@ class CrdsCache:
         folder = self.root / "config/jwst"
         folder.mkdir(parents=True, exist_ok=True)
         (folder / "ref_cache_subdir_mode").write_text("instrument")
-        config = {"observatory": "jwst", "operational_context": f"jwst_{self._serial:04d}.pmap", "bad_files_list": [],
-                  "bad_files": "", "last_synced": "never", "force_remote_mode": False, "status": "s3",
-                  "reason": "written by the calstream simulator"}  # fmt: skip
+        config = {
+            "observatory": "jwst",
+            "operational_context": f"jwst_{self._serial:04d}.pmap",
+            "bad_files_list": [],
+            "bad_files": "",
+            "last_synced": "never",
+            "force_remote_mode": False,
+            "status": "s3",
+            "reason": "written by the calstream simulator",
+        }
         temporary = folder / "server_config.new"
         temporary.write_text(pprint.pformat(config) + "\n")
         temporary.replace(folder / "server_config")
@@ -186,10 +205,12 @@ def _selector(path: Path) -> dict[Any, Any]:
         statement = next(s for s in tree.body if isinstance(s, ast.Assign) and s.targets[0].id == "selector")  # type: ignore[attr-defined]
         result = ast.literal_eval(_Plain().visit(statement.value))
     except (OSError, SyntaxError, ValueError, StopIteration) as error:
-        raise Unprocessable(f"{path} is no CRDS mapping that can be added to ({error}); use another folder") from error
+        raise Unprocessable(
+            f"{path} is no CRDS mapping that can be added to ({error}); use another folder"
+        ) from error
     return dict(result)
 
 
 class _Plain(ast.NodeTransformer):
-    def visit_Call(self, node: ast.Call) -> ast.AST:  # noqa: N802
+    def visit_Call(self, node: ast.Call) -> ast.AST:
         return self.visit(node.args[0])

@@ -1,7 +1,8 @@
 """A near-infrared detector: its pixel maps, and the ramp that a rate image makes on it.
 
-Forward from physics: photons and dark current arrive (Poisson, shared by all later reads), cosmic rays hit, the well
-fills, the pixel's response bends, the bias and its drifts and the read noise come on top, and the converter clips.
+Forward from physics: photons and dark current arrive (Poisson, shared by all later reads), cosmic rays hit,
+the well fills, the pixel's response bends, the bias and its drifts and the read noise come on top, and the
+converter clips.
 """
 
 from __future__ import annotations
@@ -99,12 +100,14 @@ def maps(detector: Detector) -> Maps:
     return Maps(
         gain=detector.gain * (1 + _smooth(rng, 0.01)),
         read_noise=detector.read_noise * (1 + np.float32(0.05) * _normal(rng, shape)).clip(0.7, 1.5),
-        bias=bias, dark=dark, response=response,
+        bias=bias,
+        dark=dark,
+        response=response,
         quadratic=np.float32(8e-7) * (1 + np.float32(0.05) * _normal(rng, shape)),
         cubic=np.float32(2e-12) * (1 + np.float32(0.05) * _normal(rng, shape)),
         well=np.float32(detector.well) * (1 + np.float32(0.01) * _normal(rng, shape)),
         dq=dq,
-    )  # fmt: skip
+    )
 
 
 def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
@@ -183,17 +186,24 @@ def cosmic_rays(
     inside = (ty >= 0) & (ty < shape[0]) & (tx >= 0) & (tx < shape[1])
     event = np.broadcast_to(np.arange(n)[:, None], ty.shape)[inside]
     key, index = np.unique((event * shape[0] + ty[inside]) * shape[1] + tx[inside], return_inverse=True)
-    charge = np.bincount(index, weights=np.repeat(total / steps, steps).reshape(n, steps)[inside], minlength=key.size)
+    charge = np.bincount(
+        index, weights=np.repeat(total / steps, steps).reshape(n, steps)[inside], minlength=key.size
+    )
     event, place = key // (shape[0] * shape[1]), key % (shape[0] * shape[1])
     frame = rng.integers(1, frames + 1, n)[event]
     group = np.array([readout.group_of(int(f)) for f in range(1, frames + 1)])[frame - 1] if n else frame
     integration = rng.integers(0, readout.nints, n)[event]
-    as32 = [np.asarray(a, dtype=np.int32) for a in (integration, frame, group, place // shape[1], place % shape[1])]
+    as32 = [
+        np.asarray(a, dtype=np.int32)
+        for a in (integration, frame, group, place // shape[1], place % shape[1])
+    ]
     return CosmicRays(*as32, charge.astype(np.float32), event.astype(np.int32))
 
 
 def linearised(signal: Image, maps: Maps) -> Image:
-    """Return the true signal of a measured one, both DN above the bias: the correction of the linearity reference."""
+    """Return the true signal of a measured one, both DN above the bias: the correction of the linearity
+    reference.
+    """
     return signal * (1 + signal * (maps.quadratic + signal * maps.cubic))
 
 
@@ -201,7 +211,8 @@ def linearised(signal: Image, maps: Maps) -> Image:
 def _read(charge, gain, quadratic, cubic, well, total):  # type: ignore[no-untyped-def]
     """Add to `total` what a noiseless read of `charge` (electrons) measures, DN above the bias.
 
-    Newton's method on the linearity polynomial; its derivative is above 1, so it converges from the true signal.
+    Newton's method on the linearity polynomial; its derivative is above 1, so it converges from the true
+    signal.
     """
     for y in range(charge.shape[0]):
         for x in range(charge.shape[1]):
@@ -228,7 +239,12 @@ class Electronics:
 
 
 def ramp(
-    rate: Image, maps: Maps, readout: Readout, electronics: Electronics, rays: CosmicRays, rng: np.random.Generator
+    rate: Image,
+    maps: Maps,
+    readout: Readout,
+    electronics: Electronics,
+    rays: CosmicRays,
+    rng: np.random.Generator,
 ) -> NDArray[np.uint16]:
     """Return the raw exposure that a rate of photoelectrons makes.
 
@@ -258,7 +274,9 @@ def ramp(
     sensitive = ~maps.reference_pixels
     for i in range(readout.nints):
         charge = np.zeros(rate.shape, dtype=np.float32)
-        reset = maps.bias + np.where(sensitive, np.float32(KTC_NOISE) * _normal(rng, rate.shape), np.float32(0))
+        reset = maps.bias + np.where(
+            sensitive, np.float32(KTC_NOISE) * _normal(rng, rate.shape), np.float32(0)
+        )
         hits = order[rays.integration[order] == i]
         last = 0
         for g in range(readout.ngroups):
@@ -266,7 +284,11 @@ def ramp(
             for frame in readout.frames(g):
                 charge += rng.poisson(light * (readout.tframe * (frame - last))).astype(np.float32)
                 now = hits[(rays.frame[hits] > last) & (rays.frame[hits] <= frame)]
-                np.add.at(charge, (rays.y[now], rays.x[now]), rays.electrons[now] * sensitive[rays.y[now], rays.x[now]])
+                np.add.at(
+                    charge,
+                    (rays.y[now], rays.x[now]),
+                    rays.electrons[now] * sensitive[rays.y[now], rays.x[now]],
+                )
                 _read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
                 last = frame
             level = reset + total / np.float32(readout.nframes) + _drift(rate.shape, electronics, rng)
@@ -276,17 +298,23 @@ def ramp(
 
 
 def _drift(shape: tuple[int, int], electronics: Electronics, rng: np.random.Generator) -> Image:
-    """Return one group's bias drift: an offset per amplifier and column parity, and a slow one along the rows."""
+    """Return one group's bias drift: an offset per amplifier and column parity, and a slow one along the
+    rows.
+    """
     axis = electronics.amplifier_axis
     position = electronics.first + np.arange(shape[axis])
-    amplifier = position * electronics.outputs // FULL_SIZE if electronics.outputs > 1 else np.zeros_like(position)
+    amplifier = (
+        position * electronics.outputs // FULL_SIZE if electronics.outputs > 1 else np.zeros_like(position)
+    )
     offset = AMPLIFIER_DRIFT * rng.normal(size=electronics.outputs)
     parity = ODD_EVEN_DRIFT * rng.normal(size=electronics.outputs)
     along = offset[amplifier] + np.where(position % 2, 0.5, -0.5) * parity[amplifier]
     across = np.zeros(shape[1 - axis])
     if electronics.outputs > 1:
         nodes = np.arange(-1, shape[1 - axis] / ROW_SCALE + 2)
-        across = np.interp(np.arange(shape[1 - axis]) / ROW_SCALE, nodes, ROW_DRIFT * rng.normal(size=nodes.size))
+        across = np.interp(
+            np.arange(shape[1 - axis]) / ROW_SCALE, nodes, ROW_DRIFT * rng.normal(size=nodes.size)
+        )
     scale = 1.0 if electronics.drifts else 0.0
     drift = along[None, :] + across[:, None] if axis == 1 else along[:, None] + across[None, :]
     return (scale * drift).astype(np.float32)

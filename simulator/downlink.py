@@ -24,7 +24,8 @@ def write_downlink(
     request : Request
         What to observe.
     out : Path
-        Folder for ``*_uncal.fits``, ``truth/``, ``crds_cache/`` (extended when it is there already) and ``env.sh``.
+        Folder for ``*_uncal.fits``, ``truth/``, ``crds_cache/`` (extended when it is there already) and
+        ``env.sh``.
     dark_groups : int
         Groups of the dark reference, at least those of the exposures.
     progress : callable
@@ -40,7 +41,9 @@ def write_downlink(
     try:
         (out / "truth").mkdir(parents=True, exist_ok=True)
     except OSError as error:
-        raise Unprocessable(f"{out} cannot be written to ({error.strerror}); choose another folder") from error
+        raise Unprocessable(
+            f"{out} cannot be written to ({error.strerror}); choose another folder"
+        ) from error
     truth.write_catalogue(scene, exposures[0], out / "truth/sources.ecsv")
     cache = CrdsCache(out / "crds_cache")
     paths = []

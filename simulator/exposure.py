@@ -25,8 +25,9 @@ class Simulated:
     data: NDArray[np.uint16]
     """Raw ramps, DN, shape ``(nint, ngroup, ny, nx)``."""
     rate: Image
-    """Noiseless rate of photons as the ``rate`` product should have it, DN/s, shape ``(ny, nx)``; 0 on reference
-    pixels."""
+    """Noiseless rate of photons as the ``rate`` product should have it, DN/s, shape ``(ny, nx)``; 0 on
+    reference pixels.
+    """
     electrons: Image
     """The same in photoelectrons per second."""
     cal: Image
@@ -53,10 +54,14 @@ def camera_of(exposure: Exposure) -> Camera:
 
     area = d.nominal_area
     return Camera(
-        part.shape, to_pixel, camera_psf(exposure.detector, exposure.pair),
-        photmjsr(bandpass(*exposure.pair), exposure.detector, area), area,
-        float(np.sqrt(area) * 180 / np.pi * 3600), relative_area(exposure.detector)[part.slices].astype(np.float64),
-    )  # fmt: skip
+        part.shape,
+        to_pixel,
+        camera_psf(exposure.detector, exposure.pair),
+        photmjsr(bandpass(*exposure.pair), exposure.detector, area),
+        area,
+        float(np.sqrt(area) * 180 / np.pi * 3600),
+        relative_area(exposure.detector)[part.slices].astype(np.float64),
+    )
 
 
 def simulate(exposure: Exposure, scene: Scene) -> Simulated:
@@ -80,8 +85,9 @@ def simulate(exposure: Exposure, scene: Scene) -> Simulated:
     per_pixel = {} if exposure.request.cosmic_rays else {"rate": 0.0}
     rays = cosmic_rays(part.shape, exposure.readout, rng, **per_pixel)
     axis = exposure.detector.amplifier_axis
-    electronics = Electronics(exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1,
-                              drifts=_corrected(pixels))  # fmt: skip
+    electronics = Electronics(
+        exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1, drifts=_corrected(pixels)
+    )
     data = ramp(electrons, pixels, exposure.readout, electronics, rays, rng)
     x, y = camera.to_pixel(scene.ra, scene.dec)
     cal = np.asarray(ideal / camera.relative_area * camera.photmjsr, dtype=np.float32)
@@ -89,7 +95,9 @@ def simulate(exposure: Exposure, scene: Scene) -> Simulated:
 
 
 def _corrected(pixels: Maps) -> bool:
-    """Say whether the window has reference pixels. Without any, nothing could remove drifts, so none are put in."""
+    """Say whether the window has reference pixels. Without any, nothing could remove drifts, so none are put
+    in.
+    """
     return bool(pixels.reference_pixels.any())
 
 
@@ -97,6 +105,11 @@ def _seen(rays: CosmicRays, pixels: Maps) -> CosmicRays:
     """Return the hits on pixels that collect charge."""
     keep = ~pixels.reference_pixels[rays.y, rays.x]
     return CosmicRays(
-        rays.integration[keep], rays.frame[keep], rays.group[keep], rays.y[keep], rays.x[keep],
-        rays.electrons[keep], rays.event[keep],
-    )  # fmt: skip
+        rays.integration[keep],
+        rays.frame[keep],
+        rays.group[keep],
+        rays.y[keep],
+        rays.x[keep],
+        rays.electrons[keep],
+        rays.event[keep],
+    )

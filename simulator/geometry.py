@@ -1,7 +1,7 @@
 """Where a detector's pixels are on the sky: the SIAF's distortion, subarrays, pointing and attitude.
 
-Coordinates ``x, y`` are 0-based pixels of the full frame in DMS orientation; V2 and V3 are in arcsec. The attitude is
-the usual sequence of rotations (Cox & Lallo 2017, JWST-STScI-001550).
+Coordinates ``x, y`` are 0-based pixels of the full frame in DMS orientation; V2 and V3 are in arcsec. The
+attitude is the usual sequence of rotations (Cox & Lallo 2017, JWST-STScI-001550).
 """
 
 from __future__ import annotations
@@ -36,8 +36,8 @@ def siaf(instrument: str) -> Any:
 class Distortion:
     """Polynomial distortion of a full frame about its reference pixel, and its fitted inverse.
 
-    ``forward_x[i, j]`` multiplies ``dx**i dy**j`` (1-based pixels from the reference pixel) and gives the ideal
-    coordinate, arcsec; ``inverse_x`` goes from ideal coordinates to pixels.
+    ``forward_x[i, j]`` multiplies ``dx**i dy**j`` (1-based pixels from the reference pixel) and gives the
+    ideal coordinate, arcsec; ``inverse_x`` goes from ideal coordinates to pixels.
     """
 
     reference: tuple[float, float]
@@ -67,7 +67,9 @@ class Distortion:
         return v2, v3
 
     def to_pixel(self, v2: Array, v3: Array) -> tuple[Array, Array]:
-        """Return full-frame pixels of (V2, V3): the fitted inverse, then Newton steps on the forward polynomial."""
+        """Return full-frame pixels of (V2, V3): the fitted inverse, then Newton steps on the forward
+        polynomial.
+        """
         m = np.linalg.inv(self.rotation)
         a, b = np.asarray(v2) - self.v2v3[0], np.asarray(v3) - self.v2v3[1]
         ideal = m[0, 0] * a + m[0, 1] * b, m[1, 0] * a + m[1, 1] * b
@@ -94,7 +96,9 @@ class Distortion:
 
     def pixel_area(self, x: Array, y: Array) -> Array:
         """Return the solid angle of pixels, sr."""
-        a, b, c, d = self._jacobian(np.asarray(x) + 1 - self.reference[0], np.asarray(y) + 1 - self.reference[1])
+        a, b, c, d = self._jacobian(
+            np.asarray(x) + 1 - self.reference[0], np.asarray(y) + 1 - self.reference[1]
+        )
         return np.abs(a * d - b * c) * ARCSEC**2
 
     @property
@@ -120,9 +124,15 @@ def distortion(detector: Detector) -> Distortion:
     dx, dy = np.meshgrid(span - aperture.XSciRef, span - aperture.YSciRef)
     ideal = _polynomial(dx, dy, x), _polynomial(dx, dy, y)
     return Distortion(
-        (aperture.XSciRef, aperture.YSciRef), (aperture.V2Ref, aperture.V3Ref), aperture.VIdlParity,
-        aperture.V3IdlYAngle, x, y, _fit(*ideal, dx, 7), _fit(*ideal, dy, 7),
-    )  # fmt: skip
+        (aperture.XSciRef, aperture.YSciRef),
+        (aperture.V2Ref, aperture.V3Ref),
+        aperture.VIdlParity,
+        aperture.V3IdlYAngle,
+        x,
+        y,
+        _fit(*ideal, dx, 7),
+        _fit(*ideal, dy, 7),
+    )
 
 
 def _coefficients(aperture: Any, prefix: str) -> Array:
@@ -190,17 +200,26 @@ def window(detector: Detector, subarray: str) -> Window:
     # The window's corner in the full frame's science coordinates.
     x, y = full.det_to_sci(*aperture.sci_to_det(1.0, 1.0))
     return Window(
-        name, aperture.AperName, round(float(x)), round(float(y)), int(aperture.XSciSize), int(aperture.YSciSize),
-        (float(aperture.XSciRef), float(aperture.YSciRef)), (float(aperture.V2Ref), float(aperture.V3Ref)),
-        int(aperture.VIdlParity), float(aperture.V3IdlYAngle),
-    )  # fmt: skip
+        name,
+        aperture.AperName,
+        round(float(x)),
+        round(float(y)),
+        int(aperture.XSciSize),
+        int(aperture.YSciSize),
+        (float(aperture.XSciRef), float(aperture.YSciRef)),
+        (float(aperture.V2Ref), float(aperture.V3Ref)),
+        int(aperture.VIdlParity),
+        float(aperture.V3IdlYAngle),
+    )
 
 
 def _aperture(detector: Detector, name: str) -> Any:
     apertures = siaf(detector.instrument).apertures
     prefix = detector.aperture.removesuffix("_FULL")
     if f"{prefix}_{name}" not in apertures:
-        known = sorted({n.removeprefix(f"{prefix}_") for n in apertures if n.startswith(f"{prefix}_SUB")} | {"FULL"})
+        known = sorted(
+            {n.removeprefix(f"{prefix}_") for n in apertures if n.startswith(f"{prefix}_SUB")} | {"FULL"}
+        )
         raise UsageError(f"{detector.name} has no subarray {name}; choose from {', '.join(known)}")
     return apertures[f"{prefix}_{name}"]
 

@@ -1,7 +1,8 @@
 """Numbers of the near-infrared detectors and filters: what the simulated observatory is made of.
 
-Values are rounded ones of the instruments' public handbooks (JWST User Documentation: NIRCam, NIRISS, NIRSpec and FGS
-detector and filter pages). They are the truth of the simulation, and the reference files say the same.
+Values are rounded ones of the instruments' public handbooks (JWST User Documentation: NIRCam, NIRISS, NIRSpec
+and FGS detector and filter pages). They are the truth of the simulation, and the reference files say the
+same.
 """
 
 from __future__ import annotations
@@ -57,9 +58,18 @@ def _nircam(name: str, axes: tuple[int, int], gain: float) -> Detector:
     long = name.endswith("LONG")
     siaf = f"{name[:4]}5" if long else name
     return Detector(
-        name, "NIRCAM", "LONG" if long else "SHORT", name[3], f"{siaf}_FULL", *axes, gain,
-        5.0 if long else 4.2, 12000.0 if long else 11500.0, 46000.0, 0.03 if long else 0.002,
-    )  # fmt: skip
+        name,
+        "NIRCAM",
+        "LONG" if long else "SHORT",
+        name[3],
+        f"{siaf}_FULL",
+        *axes,
+        gain,
+        5.0 if long else 4.2,
+        12000.0 if long else 11500.0,
+        46000.0,
+        0.03 if long else 0.002,
+    )
 
 
 _DETECTORS: Final = (
@@ -110,29 +120,83 @@ class Filter:
 
 
 _WIDTHS: Final = {
-    "F070W": (0.704, 0.128), "F090W": (0.901, 0.194), "F115W": (1.154, 0.225), "F140M": (1.404, 0.142),
-    "F150W": (1.501, 0.318), "F162M": (1.626, 0.168), "F164N": (1.644, 0.020), "F150W2": (1.659, 1.179),
-    "F182M": (1.845, 0.238), "F187N": (1.874, 0.024), "F200W": (1.990, 0.461), "F210M": (2.093, 0.205),
-    "F212N": (2.120, 0.027), "F250M": (2.503, 0.181), "F277W": (2.786, 0.672), "F300M": (2.996, 0.318),
-    "F322W2": (3.247, 1.339), "F335M": (3.365, 0.347), "F356W": (3.563, 0.787), "F360M": (3.621, 0.372),
-    "F410M": (4.092, 0.436), "F430M": (4.280, 0.228), "F444W": (4.421, 1.024), "F460M": (4.624, 0.228),
-    "F480M": (4.834, 0.303), "F158M": (1.582, 0.196), "F380M": (3.825, 0.205), "F323N": (3.237, 0.038),
-    "F405N": (4.052, 0.045), "F466N": (4.654, 0.054), "F470N": (4.707, 0.051), "N/A": (2.5, 3.0),
-}  # fmt: skip
+    "F070W": (0.704, 0.128),
+    "F090W": (0.901, 0.194),
+    "F115W": (1.154, 0.225),
+    "F140M": (1.404, 0.142),
+    "F150W": (1.501, 0.318),
+    "F162M": (1.626, 0.168),
+    "F164N": (1.644, 0.020),
+    "F150W2": (1.659, 1.179),
+    "F182M": (1.845, 0.238),
+    "F187N": (1.874, 0.024),
+    "F200W": (1.990, 0.461),
+    "F210M": (2.093, 0.205),
+    "F212N": (2.120, 0.027),
+    "F250M": (2.503, 0.181),
+    "F277W": (2.786, 0.672),
+    "F300M": (2.996, 0.318),
+    "F322W2": (3.247, 1.339),
+    "F335M": (3.365, 0.347),
+    "F356W": (3.563, 0.787),
+    "F360M": (3.621, 0.372),
+    "F410M": (4.092, 0.436),
+    "F430M": (4.280, 0.228),
+    "F444W": (4.421, 1.024),
+    "F460M": (4.624, 0.228),
+    "F480M": (4.834, 0.303),
+    "F158M": (1.582, 0.196),
+    "F380M": (3.825, 0.205),
+    "F323N": (3.237, 0.038),
+    "F405N": (4.052, 0.045),
+    "F466N": (4.654, 0.054),
+    "F470N": (4.707, 0.051),
+    "N/A": (2.5, 3.0),
+}
 _IN_PUPIL_WHEEL: Final = {
-    "F162M": "F150W2", "F164N": "F150W2", "F323N": "F322W2", "F405N": "F444W", "F466N": "F444W", "F470N": "F444W",
-}  # fmt: skip
+    "F162M": "F150W2",
+    "F164N": "F150W2",
+    "F323N": "F322W2",
+    "F405N": "F444W",
+    "F466N": "F444W",
+    "F470N": "F444W",
+}
 
 SHORT_FILTERS: Final = tuple(name for name, (pivot, _) in _WIDTHS.items() if pivot < 2.4 and name != "F158M")
 """Bandpasses of NIRCam's short-wave channel."""
 LONG_FILTERS: Final = (
-    "F250M", "F277W", "F300M", "F322W2", "F335M", "F356W", "F360M", "F410M", "F430M", "F444W", "F460M", "F480M",
-    "F323N", "F405N", "F466N", "F470N",
-)  # fmt: skip
+    "F250M",
+    "F277W",
+    "F300M",
+    "F322W2",
+    "F335M",
+    "F356W",
+    "F360M",
+    "F410M",
+    "F430M",
+    "F444W",
+    "F460M",
+    "F480M",
+    "F323N",
+    "F405N",
+    "F466N",
+    "F470N",
+)
 """Bandpasses of NIRCam's long-wave channel."""
 NIRISS_FILTERS: Final = (
-    "F090W", "F115W", "F140M", "F150W", "F158M", "F200W", "F277W", "F356W", "F380M", "F430M", "F444W", "F480M",
-)  # fmt: skip
+    "F090W",
+    "F115W",
+    "F140M",
+    "F150W",
+    "F158M",
+    "F200W",
+    "F277W",
+    "F356W",
+    "F380M",
+    "F430M",
+    "F444W",
+    "F480M",
+)
 """Bandpasses of NIRISS."""
 
 
@@ -182,8 +246,10 @@ def photmjsr(band: Filter, detector: Detector, pixel_area: float) -> float:
     return detector.gain / electrons
 
 
-_VEGA: Final = ((0.70, 0.90, 1.15, 1.50, 2.00, 2.77, 3.56, 4.44, 5.0),
-                (0.27, 0.50, 0.76, 1.20, 1.68, 2.31, 2.80, 3.24, 3.48))  # fmt: skip
+_VEGA: Final = (
+    (0.70, 0.90, 1.15, 1.50, 2.00, 2.77, 3.56, 4.44, 5.0),
+    (0.27, 0.50, 0.76, 1.20, 1.68, 2.31, 2.80, 3.24, 3.48),
+)
 
 
 def ab_minus_vega(band: Filter) -> float:

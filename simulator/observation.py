@@ -1,4 +1,6 @@
-"""A small observing programme: which exposures are taken, where the telescope points, and what is on the sky there."""
+"""A small observing programme: which exposures are taken, where the telescope points, and what is on the sky
+there.
+"""
 
 from __future__ import annotations
 
@@ -98,13 +100,24 @@ def plan(request: Request) -> list[Exposure]:
     for dither, offset in enumerate(_dithers(request.dithers, windows[0], cameras[0]), 1):
         base = Pointing(*TARGET, POSITION_ANGLE, (middle[0] + offset[0], middle[1] + offset[1]))
         for camera, part in zip(cameras, windows, strict=True):
-            sampling = readout(request.pattern, request.ngroups, request.nints,
-                               frame_time(part.shape, outputs(part)))  # fmt: skip
+            sampling = readout(
+                request.pattern, request.ngroups, request.nints, frame_time(part.shape, outputs(part))
+            )
             name = f"jw{request.program}{request.observation}001_02101_{dither:05d}_{camera.name.lower()}"
-            exposures.append(Exposure(
-                name, camera, part, sampling, wheels(request.filter),
-                replace(base.at(part.v2v3), va_scale=VELOCITY_ABERRATION), dither, offset, start, request,
-            ))  # fmt: skip
+            exposures.append(
+                Exposure(
+                    name,
+                    camera,
+                    part,
+                    sampling,
+                    wheels(request.filter),
+                    replace(base.at(part.v2v3), va_scale=VELOCITY_ABERRATION),
+                    dither,
+                    offset,
+                    start,
+                    request,
+                )
+            )
         start += (exposures[-1].readout.integration_time * request.nints + 60) / 86400
     return exposures
 
@@ -139,9 +152,9 @@ def corners(exposure: Exposure) -> tuple[NDArray[np.float64], NDArray[np.float64
 def sky(exposures: list[Exposure]) -> Scene:
     """Return the scene that covers some exposures.
 
-    The brightest stars fill 45 per cent of the well of their central pixel, and the faintest have a tenth of their
-    light, so that the signal-to-noise ratio of all is high whatever the readout. One in forty is brighter by 3.5 mag
-    and saturates.
+    The brightest stars fill 45 per cent of the well of their central pixel, and the faintest have a tenth of
+    their light, so that the signal-to-noise ratio of all is high whatever the readout. One more is brighter
+    by 3.5 mag and saturates.
     """
     request, first = exposures[0].request, exposures[0]
     ra0, dec0 = TARGET

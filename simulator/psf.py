@@ -1,8 +1,8 @@
 """A point-spread function like JWST's: a segmented pupil, a field at several wavelengths, pixels.
 
-The field of each wavelength is a matrix Fourier transform of the pupil (Soummer et al. 2007, Opt. Express 15, 15935),
-so the focal plane is sampled at a fraction of a detector pixel whatever the wavelength. The sum over an infinite
-focal plane is 1.
+The field of each wavelength is a matrix Fourier transform of the pupil (Soummer et al. 2007, Opt. Express 15,
+15935), so the focal plane is sampled at a fraction of a detector pixel whatever the wavelength. The sum over
+an infinite focal plane is 1.
 """
 
 from __future__ import annotations
@@ -68,7 +68,9 @@ class PSF:
         return self._shift(rows.T, dx, size).T
 
     def _shift(self, samples: Array, offset: float, half: int) -> Array:
-        """Sample the first axis at whole pixels from a source at `offset`, by sinc-like quintic Lagrange weights."""
+        """Sample the first axis at whole pixels from a source at `offset`, by sinc-like quintic Lagrange
+        weights.
+        """
         start = self.centre - OVERSAMPLE * (half + offset)
         first = int(np.floor(start))
         weights = _lagrange(start - first)
@@ -80,15 +82,16 @@ class PSF:
         return result
 
     def encircled(self, radius: Array, pixels: int = 3) -> Array:
-        """Return the fraction of the light that an aperture on an image catches, averaged over sub-pixel positions.
+        """Return the fraction of the light that an aperture on an image catches, averaged over sub-pixel
+        positions.
 
         Parameters
         ----------
         radius : ndarray
             Radii in detector pixels.
         pixels : int
-            How many times the light was averaged over a pixel: 1 ideal, 2 for an aperture with exact overlaps on a
-            detector image, 3 for one on a mosaic drizzled with whole pixels at the same scale.
+            How many times the light was averaged over a pixel: 1 ideal, 2 for an aperture with exact overlaps
+            on a detector image, 3 for one on a mosaic drizzled with whole pixels at the same scale.
         """
         blurred = self.samples
         for _ in range(pixels - 1):
@@ -132,8 +135,12 @@ def pupil() -> tuple[Array, Array]:
     rng = np.random.default_rng(20211225)
     for cx, cy in segments():
         u, v = (x - cx) / (FLAT_TO_FLAT / 2), (y - cy) / (FLAT_TO_FLAT / 2)
-        inside = np.maximum(np.abs(v), np.maximum(np.abs(v / 2 + u * np.sqrt(3) / 2),
-                                                  np.abs(v / 2 - u * np.sqrt(3) / 2))) <= 1  # fmt: skip
+        inside = (
+            np.maximum(
+                np.abs(v), np.maximum(np.abs(v / 2 + u * np.sqrt(3) / 2), np.abs(v / 2 - u * np.sqrt(3) / 2))
+            )
+            <= 1
+        )
         error = rng.normal(size=4)
         shape = error[0] + error[1] * u + error[2] * v + error[3] * (u * u + v * v - 0.6)
         transmission[inside] = 1
@@ -165,7 +172,23 @@ def psf(pivot: float, width: float, pixel: float, half: int = 96) -> PSF:
     wavelengths = (pivot + width * np.linspace(-0.4, 0.4, 5)) * 1e-6
     intensity = np.mean([_monochromatic(focal, wavelength) for wavelength in wavelengths], axis=0)
     jittered = ndimage.gaussian_filter(intensity, JITTER / (pixel / OVERSAMPLE), mode="constant")
-    return PSF(_pixel_mean(jittered) * OVERSAMPLE**2, half)
+    return PSF(_centred(_pixel_mean(jittered)) * OVERSAMPLE**2, half)
+
+
+def _centred(samples: Array) -> Array:
+    """Return the samples shifted so that the centroid of the core, within 4 pixels, is the source's position.
+
+    Aberrations move it by some hundredths of a pixel, and a distortion calibrated on stars has that in it.
+    """
+    for _ in range(3):
+        n = samples.shape[0] // 2
+        reach = 4 * OVERSAMPLE
+        core = samples[n - reach : n + reach + 1, n - reach : n + reach + 1]
+        axis = np.arange(-reach, reach + 1)
+        core = core * (np.hypot(axis[:, None], axis) <= reach)
+        offset = (core.sum(axis=1) @ axis / core.sum(), core.sum(axis=0) @ axis / core.sum())
+        samples = ndimage.shift(samples, [-o for o in offset], order=5, mode="constant")
+    return samples
 
 
 def _monochromatic(focal: Array, wavelength: float) -> Array:

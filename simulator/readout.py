@@ -1,4 +1,6 @@
-"""MULTIACCUM readout: frames, groups and their times (JWST User Documentation, "Understanding Exposure Times")."""
+"""MULTIACCUM readout: frames, groups and their times (JWST User Documentation, "Understanding Exposure
+Times").
+"""
 
 from __future__ import annotations
 

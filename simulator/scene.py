@@ -1,7 +1,7 @@
 """The sky: point sources and Sersic galaxies at ICRS positions with known fluxes, and their images.
 
-Pixels here are those of a window, 0-based. Rates are DN/s of an ideal flat detector: what the flat field, the gain and
-the ramp do to them comes later.
+Pixels here are those of a window, 0-based. Rates are DN/s of an ideal flat detector: what the flat field, the
+gain and the ramp do to them comes later.
 """
 
 from __future__ import annotations
@@ -73,6 +73,8 @@ class Population:
     """Fraction of the sources that are galaxies."""
     background: float = 0.25
     """MJy/sr."""
+    saturated: int = 1
+    """Stars that are 3.5 mag brighter than the brightest."""
     count: int | None = None
     """Number of sources at most."""
 
@@ -99,11 +101,18 @@ def draw(field: Field, population: Population, rng: np.random.Generator) -> Scen
     n = x.size
     galaxy = rng.random(n) < population.galaxies
     magnitude = population.bright + population.span * rng.random(n)
+    magnitude[rng.permutation(np.flatnonzero(~galaxy))[: population.saturated]] = population.bright - 3.5
     ra, dec = _deproject(x, y, field)
     return Scene(
-        ra, dec, 3631 * 10 ** (-0.4 * magnitude), np.where(galaxy, rng.uniform(0.1, 0.25, n), 0.0),
-        rng.uniform(0.8, 2.5, n), rng.uniform(0.4, 1.0, n), rng.uniform(0, 180, n), population.background,
-    )  # fmt: skip
+        ra,
+        dec,
+        3631 * 10 ** (-0.4 * magnitude),
+        np.where(galaxy, rng.uniform(0.1, 0.25, n), 0.0),
+        rng.uniform(0.8, 2.5, n),
+        rng.uniform(0.4, 1.0, n),
+        rng.uniform(0, 180, n),
+        population.background,
+    )
 
 
 def _deproject(xi: Array, eta: Array, field: Field) -> tuple[Array, Array]:
@@ -190,7 +199,8 @@ def _sersic(scene: Scene, i: int, scale: float, x: Array, y: Array) -> Array:
 
 
 def contamination(scene: Scene, psf: PSF, pixel_scale: float) -> Array:
-    """Return the light of all neighbours in an aperture of 4 pixels around each source, over the source's own light.
+    """Return the light of all neighbours in an aperture of 4 pixels around each source, over the source's own
+    light.
 
     Parameters
     ----------
@@ -208,7 +218,9 @@ def contamination(scene: Scene, psf: PSF, pixel_scale: float) -> Array:
     radius = np.arange(0, psf.half, 2.0)
     growth = psf.encircled(radius)
     middle, ring = radius[:-1] + 1, np.diff(growth) / (np.pi * np.diff(radius**2))
-    brightness = np.interp(distance, middle, ring, right=float(ring[-1])) * (middle[-1] / np.maximum(
-        distance, middle[-1])) ** 3  # fmt: skip
+    brightness = (
+        np.interp(distance, middle, ring, right=float(ring[-1]))
+        * (middle[-1] / np.maximum(distance, middle[-1])) ** 3
+    )
     np.fill_diagonal(brightness, 0)
     return np.pi * 4**2 * (brightness @ scene.flux) / (psf.encircled(np.array([4.0]))[0] * scene.flux)

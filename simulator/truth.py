@@ -21,8 +21,8 @@ ISOLATED = 0.01
 def catalogue(scene: Scene, exposure: Exposure) -> QTable:
     """Return the truth catalogue of a scene.
 
-    Columns: ``id`` (from 1), ``ra``, ``dec`` (ICRS), ``flux`` (Jy, total), ``abmag``, ``kind`` (star or galaxy),
-    ``radius`` (effective), ``sersic``, ``axis_ratio``, ``contamination`` and ``isolated``.
+    Columns: ``id`` (from 1), ``ra``, ``dec`` (ICRS), ``flux`` (Jy, total), ``abmag``, ``kind`` (star or
+    galaxy), ``radius`` (effective), ``sersic``, ``axis_ratio``, ``contamination`` and ``isolated``.
 
     Parameters
     ----------
@@ -38,11 +38,19 @@ def catalogue(scene: Scene, exposure: Exposure) -> QTable:
     table["ra"], table["dec"] = scene.ra * u.deg, scene.dec * u.deg
     table["flux"], table["abmag"] = scene.flux * u.Jy, scene.abmag
     table["kind"] = np.where(scene.is_star, "star", "galaxy")
-    table["radius"], table["sersic"], table["axis_ratio"] = scene.radius * u.arcsec, scene.index, scene.axis_ratio
+    table["radius"], table["sersic"], table["axis_ratio"] = (
+        scene.radius * u.arcsec,
+        scene.index,
+        scene.axis_ratio,
+    )
     table["contamination"] = spill
     table["isolated"] = scene.is_star & (spill < ISOLATED)
-    table.meta = {"filter": exposure.request.filter, "background": f"{scene.background} MJy/sr",
-                  "seed": exposure.request.seed, "isolated": f"star with contamination < {ISOLATED}"}  # fmt: skip
+    table.meta = {
+        "filter": exposure.request.filter,
+        "background": f"{scene.background} MJy/sr",
+        "seed": exposure.request.seed,
+        "isolated": f"star with contamination < {ISOLATED}",
+    }
     return table
 
 
@@ -54,10 +62,10 @@ def write_catalogue(scene: Scene, exposure: Exposure, path: Path) -> None:
 def write_exposure(simulated: Simulated, path: Path) -> None:
     """Write the truth of an exposure.
 
-    Extensions: ``RATE`` (DN/s), ``ELECTRONS`` (e-/s), ``CAL`` (MJy/sr), all noiseless and without dark current;
-    ``COSMIC_RAYS`` (one row per pixel and event: integration, frame (from 1), group (0-based, the first that has the
-    charge), y, x (0-based), electrons, event); ``SOURCES`` (id and 0-based x, y of sources within 10 pixels of the
-    window).
+    Extensions: ``RATE`` (DN/s), ``ELECTRONS`` (e-/s), ``CAL`` (MJy/sr), all noiseless and without dark
+    current; ``COSMIC_RAYS`` (one row per pixel and event: integration, frame (from 1), group (0-based, the
+    first that has the charge), y, x (0-based), electrons, event); ``SOURCES`` (id and 0-based x, y of sources
+    within 10 pixels of the window).
     """
     ny, nx = simulated.rate.shape
     inside = (np.abs(simulated.x - nx / 2) < nx / 2 + 10) & (np.abs(simulated.y - ny / 2) < ny / 2 + 10)
@@ -68,10 +76,13 @@ def write_exposure(simulated: Simulated, path: Path) -> None:
     names = [field.name for field in fields(simulated.rays)]
     hits = np.rec.fromarrays([getattr(simulated.rays, name) for name in names], names=names)
     hdus = [
-        fits.PrimaryHDU(), fits.ImageHDU(simulated.rate, name="RATE"),
-        fits.ImageHDU(simulated.electrons, name="ELECTRONS"), fits.ImageHDU(simulated.cal, name="CAL"),
-        fits.BinTableHDU(hits, name="COSMIC_RAYS"), fits.BinTableHDU(sources, name="SOURCES"),
-    ]  # fmt: skip
+        fits.PrimaryHDU(),
+        fits.ImageHDU(simulated.rate, name="RATE"),
+        fits.ImageHDU(simulated.electrons, name="ELECTRONS"),
+        fits.ImageHDU(simulated.cal, name="CAL"),
+        fits.BinTableHDU(hits, name="COSMIC_RAYS"),
+        fits.BinTableHDU(sources, name="SOURCES"),
+    ]
     for hdu, unit in zip(hdus[1:4], ("DN/s", "electron/s", "MJy/sr"), strict=True):
         hdu.header["BUNIT"] = unit
     fits.HDUList(hdus).writeto(path, overwrite=True)

@@ -17,7 +17,17 @@ from simulator.references import camera, pixels
 
 IMAGING = ("NIRCAM", "NIRISS", "FGS")
 """Instruments that get the references of imaging."""
-_NEEDED = ("INSTRUME", "DETECTOR", "SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2", "READPATT", "NGROUPS")
+_NEEDED = (
+    "INSTRUME",
+    "DETECTOR",
+    "SUBARRAY",
+    "SUBSTRT1",
+    "SUBSTRT2",
+    "SUBSIZE1",
+    "SUBSIZE2",
+    "READPATT",
+    "NGROUPS",
+)
 
 
 def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0) -> None:
@@ -28,8 +38,8 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0)
     cache : CrdsCache
         Cache.
     header : dict
-        Keywords of the exposure: INSTRUME, DETECTOR, SUBARRAY with its corner and size, READPATT, NGROUPS; where there
-        are such, NFRAMES, GROUPGAP, TFRAME, FILTER, PUPIL.
+        Keywords of the exposure: INSTRUME, DETECTOR, SUBARRAY with its corner and size, READPATT, NGROUPS;
+        where there are such, NFRAMES, GROUPGAP, TFRAME, FILTER, PUPIL.
     dark_groups : int
         Groups of the dark, at least those of the exposure.
 
@@ -40,8 +50,10 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0)
     """
     missing = [key for key in _NEEDED if header.get(key) is None]
     if missing:
-        raise Unprocessable(f"{header.get('FILENAME', 'the exposure')} lacks {', '.join(missing)}; "
-                            "references cannot be made for it")  # fmt: skip
+        raise Unprocessable(
+            f"{header.get('FILENAME', 'the exposure')} lacks {', '.join(missing)}; "
+            "references cannot be made for it"
+        )
     camera_ = _detector(header)
     for reftype in pixels.TYPES:
         if cache.find(camera_.instrument, reftype, (camera_.name,)) is None:
@@ -57,11 +69,15 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0)
 def _detector(header: dict[str, Any]) -> Detector:
     name = str(header["DETECTOR"]).upper()
     if name not in DETECTORS:
-        raise Unprocessable(f"{header.get('FILENAME', 'the exposure')}: no references for detector {name}; "
-                            f"the simulator knows {', '.join(DETECTORS)}")  # fmt: skip
+        raise Unprocessable(
+            f"{header.get('FILENAME', 'the exposure')}: no references for detector {name}; "
+            f"the simulator knows {', '.join(DETECTORS)}"
+        )
     if "IRS2" in str(header["READPATT"]).upper():
-        raise Unprocessable(f"{header.get('FILENAME', 'the exposure')}: no references for IRS2 readout "
-                            f"({header['READPATT']}); give exposures in a traditional read pattern")  # fmt: skip
+        raise Unprocessable(
+            f"{header.get('FILENAME', 'the exposure')}: no references for IRS2 readout "
+            f"({header['READPATT']}); give exposures in a traditional read pattern"
+        )
     return detector(name)
 
 
@@ -73,9 +89,13 @@ def readout_of(header: dict[str, Any], camera_: Detector) -> Readout:
     outputs = int(header.get("NOUTPUTS") or (4 if shape == (2048, 2048) else 1))
     tframe = float(header.get("TFRAME") or frame_time(shape, outputs))
     return Readout(
-        pattern, int(header.get("NFRAMES") or nframes), int(_or(header.get("GROUPGAP"), groupgap)),
-        int(header["NGROUPS"]), int(header.get("NINTS") or 1), tframe,
-    )  # fmt: skip
+        pattern,
+        int(header.get("NFRAMES") or nframes),
+        int(_or(header.get("GROUPGAP"), groupgap)),
+        int(header["NGROUPS"]),
+        int(header.get("NINTS") or 1),
+        tframe,
+    )
 
 
 def _or(value: Any, default: Any) -> Any:
@@ -103,9 +123,11 @@ def wheel_pair(header: dict[str, Any], camera_: Detector) -> camera.Pair:
 def _add_imaging(cache: CrdsCache, camera_: Detector, pair: camera.Pair) -> None:
     instrument = camera_.instrument
     one = {
-        "distortion": (camera.write_distortion, "asdf"), "filteroffset": (camera.write_filteroffset, "asdf"),
-        "photom": (camera.write_photom, "fits"), "area": (camera.write_area, "fits"),
-    }  # fmt: skip
+        "distortion": (camera.write_distortion, "asdf"),
+        "filteroffset": (camera.write_filteroffset, "asdf"),
+        "photom": (camera.write_photom, "fits"),
+        "area": (camera.write_area, "fits"),
+    }
     for reftype, (writer, extension) in one.items():
         if cache.find(instrument, reftype, (camera_.name,)) is None:
             path = cache.new_path(instrument, reftype, extension)
@@ -121,7 +143,9 @@ def _add_imaging(cache: CrdsCache, camera_: Detector, pair: camera.Pair) -> None
 
 
 def _add_apcorr(cache: CrdsCache, camera_: Detector, pair: camera.Pair) -> None:
-    """Add aperture corrections of a filter to the instrument's table, in a new file that keeps its other rows."""
+    """Add aperture corrections of a filter to the instrument's table, in a new file that keeps its other
+    rows.
+    """
     existing = cache.find(camera_.instrument, "apcorr", ())
     rows = [] if existing is None else camera.read_apcorr(existing)
     if not any(row[:2] == pair for row in rows):
@@ -153,7 +177,9 @@ def header_of(path: Path) -> dict[str, Any]:
         raise Unprocessable(f"{path}: there is no such file") from None
     except OSError as error:
         raise Unprocessable(f"{path} cannot be read as FITS ({error})") from error
-    return {key: header[key] for key in header if key not in ("COMMENT", "HISTORY", "")} | {"FILENAME": path.name}
+    return {key: header[key] for key in header if key not in ("COMMENT", "HISTORY", "")} | {
+        "FILENAME": path.name
+    }
 
 
 def add_files(root: Path, paths: Iterable[Path], dark_groups: int = 0) -> str:

@@ -21,7 +21,6 @@ from simulator.instruments import (
     Detector,
     ab_minus_vega,
     bandpass,
-    detector,
     photmjsr,
     wheels,
 )
@@ -49,7 +48,8 @@ def wheel_positions(detector: Detector) -> list[Pair]:
 
 
 def filter_offset(detector: Detector, pair: Pair) -> tuple[float, float]:
-    """Return the shift of a filter's image in pixels: what (column_offset, row_offset) of ``filteroffset`` say.
+    """Return the shift of a filter's image in pixels: what (column_offset, row_offset) of ``filteroffset``
+    say.
 
     A star seen through the filter at pixel ``p`` is where the distortion puts pixel ``p + offset``.
     """
@@ -72,7 +72,9 @@ def relative_area(detector: Detector) -> NDArray[np.float32]:
 
 
 def distortion_model(d: Distortion) -> Any:
-    """Return the distortion as an astropy model from 0-based full-frame pixels to (V2, V3) in arcsec, with inverse."""
+    """Return the distortion as an astropy model from 0-based full-frame pixels to (V2, V3) in arcsec, with
+    inverse.
+    """
     to_reference = models.Shift(1 - d.reference[0]) & models.Shift(1 - d.reference[1])
     rotation = models.AffineTransformation2D(d.rotation, translation=[0, 0])
     back = models.AffineTransformation2D(np.linalg.inv(d.rotation), translation=[0, 0])
@@ -107,7 +109,9 @@ def write_filteroffset(detector: Detector, path: Path) -> None:
     for pair in wheel_positions(detector):
         column, row = filter_offset(detector, pair)
         rows.append({"filter": pair[0], "pupil": pair[1], "column_offset": column, "row_offset": row})
-    about = About("filteroffset", "FilteroffsetModel", detector.instrument, "Image shifts of the filters", detector)
+    about = About(
+        "filteroffset", "FilteroffsetModel", detector.instrument, "Image shifts of the filters", detector
+    )
     write_asdf(path, about, {"filters": rows}, {"input_units": u.pix})
 
 
@@ -119,8 +123,11 @@ def write_flat(detector: Detector, pair: Pair, path: Path) -> None:
     data = pixels.response * relative_area(detector)
     data[pixels.reference_pixels] = 1
     extensions = [
-        image("SCI", data), image("ERR", np.zeros_like(data)), image("DQ", np.zeros_like(pixels.dq)), definitions(),
-    ]  # fmt: skip
+        image("SCI", data),
+        image("ERR", np.zeros_like(data)),
+        image("DQ", np.zeros_like(pixels.dq)),
+        definitions(),
+    ]
     write_fits(path, about, extensions)
 
 
@@ -137,8 +144,14 @@ def write_photom(detector: Detector, path: Path) -> None:
     if detector.instrument == "FGS":
         table = table[["photmjsr", "uncertainty"]].copy()
     prefix = {"NIRCAM": "Nrc", "NIRISS": "Nis", "FGS": "Fgs"}[detector.instrument]
-    keywords = {"PIXAR_SR": area, "PIXAR_A2": area * (180 / np.pi * 3600) ** 2, "EXP_TYPE": _exposure_type(detector)}
-    about = About("photom", f"{prefix}ImgPhotomModel", detector.instrument, "Flux conversion", detector, keywords)
+    keywords = {
+        "PIXAR_SR": area,
+        "PIXAR_A2": area * (180 / np.pi * 3600) ** 2,
+        "EXP_TYPE": _exposure_type(detector),
+    }
+    about = About(
+        "photom", f"{prefix}ImgPhotomModel", detector.instrument, "Flux conversion", detector, keywords
+    )
     write_fits(path, about, [fits.BinTableHDU(_packed(table), name="PHOTOM")])
 
 
@@ -150,8 +163,10 @@ def write_area(detector: Detector, path: Path) -> None:
     """Write the ``area`` reference: pixel areas over the nominal one."""
     area = distortion(detector).nominal_area
     keywords = frame_keywords(detector) | {
-        "PIXAR_SR": area, "PIXAR_A2": area * (180 / np.pi * 3600) ** 2, "EXP_TYPE": _exposure_type(detector),
-    }  # fmt: skip
+        "PIXAR_SR": area,
+        "PIXAR_A2": area * (180 / np.pi * 3600) ** 2,
+        "EXP_TYPE": _exposure_type(detector),
+    }
     about = About("area", "PixelAreaModel", detector.instrument, "Pixel area map", detector, keywords)
     write_fits(path, about, [image("SCI", relative_area(detector))])
 
@@ -168,8 +183,15 @@ def camera_psf(detector: Detector, pair: Pair) -> PSF:
     return psf(band.pivot, band.width, round(float(scale), 3))
 
 
-_APCORR = (("filter", "S12"), ("pupil", "S15"), ("eefraction", "f4"), ("radius", "f4"), ("apcorr", "f4"),
-           ("skyin", "f4"), ("skyout", "f4"))  # fmt: skip
+_APCORR = (
+    ("filter", "S12"),
+    ("pupil", "S15"),
+    ("eefraction", "f4"),
+    ("radius", "f4"),
+    ("apcorr", "f4"),
+    ("skyin", "f4"),
+    ("skyout", "f4"),
+)
 
 
 def write_apcorr(instrument: str, rows: list[tuple[Any, ...]], path: Path) -> None:
@@ -179,8 +201,14 @@ def write_apcorr(instrument: str, rows: list[tuple[Any, ...]], path: Path) -> No
     if instrument == "FGS":
         table = table[[name for name, _ in _APCORR[2:]]]
     exposure = {"NIRCAM": "NRC_IMAGE", "NIRISS": "NIS_IMAGE", "FGS": "FGS_IMAGE"}[instrument]
-    about = About("apcorr", f"{prefix}ImgApcorrModel", instrument, "Aperture corrections of the simulated PSF",
-                  None, {"EXP_TYPE": exposure})  # fmt: skip
+    about = About(
+        "apcorr",
+        f"{prefix}ImgApcorrModel",
+        instrument,
+        "Aperture corrections of the simulated PSF",
+        None,
+        {"EXP_TYPE": exposure},
+    )
     write_fits(path, about, [fits.BinTableHDU(_packed(table), name="APCORR")])
 
 
@@ -208,8 +236,9 @@ def corrections(pair: Pair, camera: Detector) -> list[tuple[Any, ...]]:
 
     Notes
     -----
-    The correction brings the sum in the aperture, less the mean of the annulus times the aperture's area, to the total
-    in an infinite aperture. Radii are pixels of the detector; the light is taken as drizzled on such pixels.
+    The correction brings the sum in the aperture, less the mean of the annulus times the aperture's area, to
+    the total in an infinite aperture. Radii are pixels of the detector; the light is taken as drizzled on
+    such pixels.
     """
     point = camera_psf(camera, pair)
     radii = np.arange(0.3, 25, 0.05)

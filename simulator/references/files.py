@@ -45,10 +45,18 @@ def write_fits(path: Path, about: About, extensions: Iterable[fits.hdu.base.Exte
 
 def _keywords(about: About, path: Path) -> dict[str, Any]:
     result = {
-        "FILENAME": path.name, "TELESCOP": "JWST", "DATE": USEAFTER, "ORIGIN": AUTHOR, "AUTHOR": AUTHOR,
-        "DATAMODL": about.model, "REFTYPE": about.reftype.upper(), "PEDIGREE": "SIMULATION",
-        "DESCRIP": about.description, "USEAFTER": USEAFTER, "INSTRUME": about.instrument,
-    }  # fmt: skip
+        "FILENAME": path.name,
+        "TELESCOP": "JWST",
+        "DATE": USEAFTER,
+        "ORIGIN": AUTHOR,
+        "AUTHOR": AUTHOR,
+        "DATAMODL": about.model,
+        "REFTYPE": about.reftype.upper(),
+        "PEDIGREE": "SIMULATION",
+        "DESCRIP": about.description,
+        "USEAFTER": USEAFTER,
+        "INSTRUME": about.instrument,
+    }
     if about.detector is not None:
         result["DETECTOR"] = about.detector.name
         if about.instrument == "NIRCAM":
@@ -85,10 +93,18 @@ def write_asdf(path: Path, about: About, tree: dict[str, Any], meta: dict[str, A
         if about.instrument == "NIRCAM":
             instrument |= {"channel": about.detector.channel, "module": about.detector.module}
     head = {
-        "telescope": "JWST", "instrument": instrument, "reftype": about.reftype, "author": AUTHOR, "origin": AUTHOR,
-        "pedigree": "SIMULATION", "description": about.description, "useafter": USEAFTER, "date": USEAFTER,
-        "model_type": about.model, "filename": path.name,
-    }  # fmt: skip
+        "telescope": "JWST",
+        "instrument": instrument,
+        "reftype": about.reftype,
+        "author": AUTHOR,
+        "origin": AUTHOR,
+        "pedigree": "SIMULATION",
+        "description": about.description,
+        "useafter": USEAFTER,
+        "date": USEAFTER,
+        "model_type": about.model,
+        "filename": path.name,
+    }
     temporary = path.with_suffix(".tmp")
     asdf.AsdfFile({"meta": head | (meta or {}), **tree}).write_to(temporary)
     temporary.replace(path)

@@ -21,10 +21,15 @@ def write(reftype: str, detector: Detector, path: Path) -> None:
     """Write one of `TYPES` for a detector."""
     model, description, extensions = _CONTENT[reftype](maps(detector))
     about = About(
-        reftype, model, detector.instrument, description, detector,
-        frame_keywords(detector) | {"READPATT": "ANY", "EXP_TYPE": "N/A"} if reftype == "superbias"
+        reftype,
+        model,
+        detector.instrument,
+        description,
+        detector,
+        frame_keywords(detector) | {"READPATT": "ANY", "EXP_TYPE": "N/A"}
+        if reftype == "superbias"
         else frame_keywords(detector),
-    )  # fmt: skip
+    )
     if reftype in ("mask", "saturation", "superbias", "linearity"):
         extensions.append(definitions())
     write_fits(path, about, extensions)
@@ -42,8 +47,10 @@ def _saturation(pixels: Maps) -> tuple[str, str, list[Any]]:
 
 def _superbias(pixels: Maps) -> tuple[str, str, list[Any]]:
     extensions = [
-        image("SCI", pixels.bias), image("ERR", np.zeros_like(pixels.bias)), image("DQ", np.zeros_like(pixels.dq)),
-    ]  # fmt: skip
+        image("SCI", pixels.bias),
+        image("ERR", np.zeros_like(pixels.bias)),
+        image("DQ", np.zeros_like(pixels.dq)),
+    ]
     return "SuperBiasModel", "Bias of the simulated detector, DN", extensions
 
 
@@ -52,9 +59,14 @@ def _linearity(pixels: Maps) -> tuple[str, str, list[Any]]:
     zero, one = np.zeros_like(pixels.bias), np.ones_like(pixels.bias)
     coefficients = np.stack([zero, one, pixels.quadratic * sensitive, pixels.cubic * sensitive])
     dq = np.where(sensitive, np.uint32(0), np.uint32(DQ.NO_LIN_CORR))
-    return "LinearityModel", "Polynomial from measured to true signal, DN", [
-        image("COEFFS", coefficients), image("DQ", dq),
-    ]  # fmt: skip
+    return (
+        "LinearityModel",
+        "Polynomial from measured to true signal, DN",
+        [
+            image("COEFFS", coefficients),
+            image("DQ", dq),
+        ],
+    )
 
 
 def _gain(pixels: Maps) -> tuple[str, str, list[Any]]:
@@ -68,9 +80,13 @@ def _readnoise(pixels: Maps) -> tuple[str, str, list[Any]]:
 
 
 _CONTENT = {
-    "mask": _mask, "saturation": _saturation, "superbias": _superbias, "linearity": _linearity, "gain": _gain,
+    "mask": _mask,
+    "saturation": _saturation,
+    "superbias": _superbias,
+    "linearity": _linearity,
+    "gain": _gain,
     "readnoise": _readnoise,
-}  # fmt: skip
+}
 
 
 def write_dark(detector: Detector, header: dict[str, Any], readout: Readout, path: Path) -> None:
@@ -90,17 +106,25 @@ def write_dark(detector: Detector, header: dict[str, Any], readout: Readout, pat
     y, x = header["SUBSTRT2"] - 1, header["SUBSTRT1"] - 1
     rows, columns = slice(y, y + header["SUBSIZE2"]), slice(x, x + header["SUBSIZE1"])
     pixels = maps(detector)
-    # np.ascontiguousarray of what a window needs, so that a small dark of a full frame holds no frame in memory
+    # np.ascontiguousarray of what a window needs, so that a small dark of a full frame holds no frame in
+    # memory
     rate = np.ascontiguousarray((pixels.dark / pixels.gain)[rows, columns])
     middle = [np.mean(readout.frames(group)) * readout.tframe for group in range(readout.ngroups)]
     data = np.asarray(middle, dtype=np.float32)[:, None, None] * rate
     keywords = {k: header[k] for k in ("SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")} | {
-        "FASTAXIS": detector.fast_axis, "SLOWAXIS": detector.slow_axis, "READPATT": readout.pattern,
-        "NFRAMES": readout.nframes, "GROUPGAP": readout.groupgap, "NGROUPS": readout.ngroups,
-        "TFRAME": readout.tframe, "TGROUP": readout.tgroup,
-    }  # fmt: skip
+        "FASTAXIS": detector.fast_axis,
+        "SLOWAXIS": detector.slow_axis,
+        "READPATT": readout.pattern,
+        "NFRAMES": readout.nframes,
+        "GROUPGAP": readout.groupgap,
+        "NGROUPS": readout.ngroups,
+        "TFRAME": readout.tframe,
+        "TGROUP": readout.tgroup,
+    }
     model = "DarkNirspecModel" if detector.instrument == "NIRSPEC" else "DarkModel"
-    about = About("dark", model, detector.instrument, "Dark signal of the simulated detector, DN", detector, keywords)
+    about = About(
+        "dark", model, detector.instrument, "Dark signal of the simulated detector, DN", detector, keywords
+    )
     dq = np.zeros(rate.shape, dtype=np.uint32)
     write_fits(path, about, [image("SCI", data), image("DQ", dq), definitions()])
 
