@@ -94,7 +94,9 @@ def cache(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> Path:
     write_image(folder / "jwst_nircam_gain_0001.fits", 100.0)
     write_image(folder / "jwst_nircam_gain_0002.fits", 200.0)
     write_image(folder / "jwst_nircam_readnoise_0001.fits", 5.0)
-    write_parameters(folder / "jwst_nircam_pars-jumpstep_0001.asdf", {"parameters": {"rejection_threshold": 4.5}})
+    write_parameters(
+        folder / "jwst_nircam_pars-jumpstep_0001.asdf", {"parameters": {"rejection_threshold": 4.5}}
+    )
     steps = [
         {"name": "jump", "parameters": {"skip": True}},
         {"name": "not_ours", "parameters": {"skip": True}},
@@ -249,7 +251,9 @@ def test_a_read_only_cache_stays_as_it_is(cache: Path, monkeypatch: pytest.Monke
     assert sorted(cache.rglob("*")) == before
 
 
-def test_override_wins_and_needs_no_crds(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_override_wins_and_needs_no_crds(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     mine = write_image(tmp_path / "my_gain.fits", 1000.0)
     library = ReferenceLibrary()
     both = library.digests(KEYWORDS, ["gain", "readnoise"], {"gain": mine, "flat": mine})
@@ -303,7 +307,9 @@ def test_a_new_operational_context_is_noticed(cache: Path) -> None:
     assert library.pick(KEYWORDS, ["gain"])["gain"].name == "jwst_nircam_gain_0002.fits"
 
 
-def test_another_cache_in_the_same_process(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:
+def test_another_cache_in_the_same_process(
+    cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
     library = ReferenceLibrary()
     library.pick(KEYWORDS, ["gain"])
     other = tmp_path / "other"
@@ -324,7 +330,7 @@ def test_without_crds_path(monkeypatch: pytest.MonkeyPatch) -> None:
 
 def test_an_empty_cache(cache: Path, tmp_path: Path, monkeypatch: pytest.MonkeyPatch, capfd) -> None:
     monkeypatch.setenv("CRDS_PATH", str(tmp_path / "nothing"))
-    with pytest.raises(Unprocessable, match="server_config.*check CRDS_PATH"):
+    with pytest.raises(Unprocessable, match=r"server_config.*check CRDS_PATH"):
         ReferenceLibrary().pick(KEYWORDS, ["gain"])
     assert capfd.readouterr() == ("", "")
 
