@@ -144,6 +144,11 @@ class Meta:
             return self.primary[keyword]
         return self.science.get(keyword, default)
 
+    def keywords(self) -> dict[str, Any]:
+        """Return all keywords with values, the primary header's before the science one's."""
+        both = {**dict(self.science), **dict(self.primary)}
+        return {keyword: value for keyword, value in both.items() if keyword not in ("", "COMMENT", "HISTORY")}
+
     def require(self, keyword: str) -> Any:
         """Return a keyword's value.
 

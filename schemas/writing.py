@@ -26,7 +26,7 @@ from schemas.canonical import canonical_json
 from schemas.content import PlaneDigest, content_digest_of
 from schemas.errors import explained
 from schemas.layout import Layout, Plane
-from schemas.meta import Keywords, Meta, Provenance
+from schemas.meta import Meta, Provenance
 from schemas.products import Product
 from schemas.tables import table_to_hdu
 from schemas.wcs_extension import wcs_hdu, wcs_to_bytes
@@ -276,8 +276,3 @@ def _tail(meta: Meta, provenance: Provenance, layout_name: str, wcs: bytes | Non
     buffer = io.BytesIO()
     fits.HDUList(hdus).writeto(buffer, output_verify="silentfix")
     return buffer.getvalue()[_BLOCK:]
-
-
-def science_keywords(meta: Meta) -> Mapping[str, Any]:
-    """Return all keywords of a product: the SCI header's, overridden by the primary one's."""
-    return Keywords({**dict(meta.science), **dict(meta.primary)})

@@ -18,7 +18,7 @@ import structlog
 from ulid import ULID
 
 from processors.pipelines import Settings
-from processors.recipes import effective
+from processors.recipes import effective, merged
 from processors.steps import Step, StepSettings
 from schemas.associations import Association
 from schemas.canonical import digest
@@ -29,7 +29,6 @@ from schemas.manifests import Manifest, ManifestEntry
 from schemas.naming import product_filename
 from schemas.recipe import Recipe, StepTable
 from schemas.references import Window
-from schemas.writing import science_keywords
 from streams.job import BLOCK_BYTES, InputFile, Job
 from streams.recipes import fingerprint
 from streams.references import ReferenceLibrary
@@ -151,7 +150,7 @@ def planned(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) 
     recipe = tools.recipe(event)
     keywords = dict(event.keywords)
     steps = stage.steps(keywords)
-    settings = settings_of(recipe, steps, keywords, tools)
+    settings = settings_of(recipe, steps, stage.pipeline, keywords, tools)
     inputs = inputs_of(event, tools.store)
     name = event.name
     suffixes = stage.outputs(keywords, settings)
@@ -184,18 +183,24 @@ def planned(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) 
 
 
 def settings_of(
-    recipe: Recipe, steps: tuple[Step, ...], keywords: Mapping[str, Any], tools: Tools
+    recipe: Recipe, steps: tuple[Step, ...], pipeline: str, keywords: Mapping[str, Any], tools: Tools
 ) -> dict[str, StepSettings]:
-    """Return the effective settings of some steps for an exposure."""
+    """Return the effective settings of a pipeline's steps for an exposure."""
     from processors.registry import STEPS
 
     parameters: Mapping[str, Mapping[str, Any]] = {}
-    if recipe.crds_parameters:
-        parameters = tools.library.parameters(keywords, [step.name for step in steps])
-    everything = effective(
-        recipe, STEPS, keywords, crds_parameters=parameters, command_line=tools.command_line, resolve=tools.resolve
+    if merged(recipe).crds_parameters:
+        names = [step.name for step in steps]
+        parameters = tools.library.parameters(keywords, names, (pipeline,))
+    return effective(
+        recipe,
+        {step.name: step for step in steps},
+        keywords,
+        crds_parameters=parameters,
+        command_line=tools.command_line,
+        resolve=tools.resolve,
+        known=STEPS,
     )
-    return {step.name: everything[step.name] for step in steps}
 
 
 def inputs_of(event: Event, store: Store) -> tuple[Input, ...]:
@@ -217,7 +222,7 @@ def _said_of(step: Step, settings: StepSettings, keywords: Mapping[str, Any], to
         return {"skip": True}
     used = settings.use or step
     options = settings.options or used.options_type()
-    references = tools.library.digests(keywords, used.references, settings.overrides)
+    references = tools.library.digests(keywords, used.wanted, settings.overrides)
     said: dict[str, Any] = {
         "options": options.model_dump(),
         "references": {reftype: found["digest"] for reftype, found in references.items()},
@@ -244,7 +249,7 @@ def _compute(run: Run, tools: Tools) -> Manifest:
             for out in (job.outputs[suffix],)
         )
     primary = job.outputs[run.suffixes[0]]
-    keywords = event_keywords(science_keywords(primary.keywords)) if primary.keywords else {}
+    keywords = event_keywords(primary.keywords.keywords()) if primary.keywords else {}
     seconds = time.time() - began
     manifest = Manifest(
         run_key=run.key,
@@ -289,11 +294,11 @@ def _overridden(name: str, settings: StepSettings, run: Run, tools: Tools) -> An
         return None
     keywords = dict(run.event.keywords)
     step = settings.use or next(s for s in run.stage.steps(keywords) if s.name == name)
-    return tools.library.references(keywords, step.references, Window.of(keywords), settings.overrides)
+    return tools.library.references(keywords, step.wanted, Window.of(keywords), settings.overrides)
 
 
 def _needed(step: Step, settings: StepSettings) -> tuple[str, ...]:
-    return () if settings.skip else (settings.use or step).references
+    return () if settings.skip else (settings.use or step).wanted
 
 
 def _stamp(tools: Tools) -> dict[str, Any]:

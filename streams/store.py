@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import contextlib
-import errno
 import os
 import shutil
 import tempfile
@@ -13,7 +12,7 @@ from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from schemas.content import file_digest
-from schemas.errors import CalstreamError, Retriable, Unprocessable
+from schemas.errors import Unprocessable, explained
 from schemas.events import Artifact
 
 
@@ -35,7 +34,7 @@ class Store:
         self._root = root.rstrip("/")
         self.local = "file" in _protocols(self._fs)
         if self.local:
-            with storage_errors(self._root):
+            with explained(self._root, "written"):
                 os.makedirs(self._root, exist_ok=True)
 
     @property
@@ -49,7 +48,7 @@ class Store:
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is there."""
-        with storage_errors(path):
+        with explained(path, "read"):
             return bool(self._fs.exists(f"{self._root}/{path}"))
 
     def read_bytes(self, path: str) -> bytes:
@@ -60,7 +59,7 @@ class Store:
         Unprocessable
             If it is not there.
         """
-        with storage_errors(path):
+        with explained(path, "read"):
             content: bytes = self._fs.cat_file(f"{self._root}/{path}")
             return content
 
@@ -69,7 +68,7 @@ class Store:
 
         It appears whole or not at all, and of several writers exactly one wins.
         """
-        with storage_errors(path):
+        with explained(path, "written"):
             if self.local:
                 return _link_bytes(Path(self._root) / path, content)
             try:
@@ -83,25 +82,25 @@ class Store:
         """Give a local folder whose files become those of the store's folder `path` when the block succeeds."""
         if self.local:
             folder = Path(self._root) / path
-            with storage_errors(path):
+            with explained(path, "written"):
                 folder.mkdir(parents=True, exist_ok=True)
             try:
                 yield folder
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            with storage_errors(path):
+            with explained(path, "written"):
                 _sync(folder)
             return
         with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
             yield Path(temporary)
-            with storage_errors(path):
+            with explained(path, "written"):
                 for file in Path(temporary).iterdir():
                     self._fs.put_file(str(file), f"{self._root}/{path}/{file.name}")
 
     def remove(self, path: str) -> None:
         """Remove a folder with what is in it; one that is not there is no error."""
-        with contextlib.suppress(FileNotFoundError), storage_errors(path):
+        with contextlib.suppress(FileNotFoundError), explained(path, "written"):
             self._fs.rm(f"{self._root}/{path}", recursive=True)
 
     @contextlib.contextmanager
@@ -113,28 +112,26 @@ class Store:
         Unprocessable
             If its size is not what the event says; Retriable if the store cannot be reached.
         """
-        parts = urlsplit(artifact.uri)
-        if parts.scheme in ("", "file"):
-            path = Path(unquote(parts.path) if parts.scheme else artifact.uri)
-            _demand_size(path, artifact)
-            yield path
+        here = local_path(artifact.uri)
+        if here is not None:
+            _demand_size(here, artifact)
+            yield here
             return
         with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
-            path = Path(temporary) / Path(parts.path).name
-            with storage_errors(artifact.uri):
+            path = Path(temporary) / Path(urlsplit(artifact.uri).path).name
+            with explained(artifact.uri, "read"):
                 self._fs.get_file(artifact.uri, str(path))
             _demand_size(path, artifact)
             yield path
 
     def claim(self, uri: str, content: str) -> Artifact:
         """Return the claim check of a product that an association lists by URI and content digest."""
-        parts = urlsplit(uri)
-        if parts.scheme in ("", "file"):
-            path = Path(unquote(parts.path) if parts.scheme else uri)
-            with storage_errors(path):
-                size = path.stat().st_size
+        here = local_path(uri)
+        if here is not None:
+            with explained(here, "read"):
+                size = here.stat().st_size
         else:
-            with storage_errors(uri):
+            with explained(uri, "read"):
                 size = int(self._fs.size(uri))
         return Artifact(uri=uri, size=size, sha256="0" * 64, content=content)
 
@@ -143,34 +140,16 @@ class Store:
         return Artifact(uri=self.uri(path), size=local.stat().st_size, sha256=file_digest(local), content=content)
 
 
-@contextlib.contextmanager
-def storage_errors(where: object) -> Iterator[None]:
-    """Turn an operating system's error into one clear sentence.
-
-    Raises
-    ------
-    Retriable
-        For what passes: a full disk, a server that does not answer.
-    Unprocessable
-        For what does not: a folder that may not be written to, a file that is not there.
-    """
-    try:
-        yield
-    except CalstreamError:
-        raise
-    except OSError as error:
-        text = f"{where}: {(error.strerror or str(error)).lower()}"
-        if error.errno in (errno.ENOSPC, errno.EDQUOT):
-            raise Retriable(f"{text}; make room and try again") from error
-        if error.errno in (errno.EACCES, errno.EPERM, errno.EROFS):
-            raise Unprocessable(f"{text}; choose a folder that you may write to") from error
-        if error.errno in (errno.ENOENT, errno.ENOTDIR):
-            raise Unprocessable(f"{text}; check the path") from error
-        raise Retriable(f"{text}; try again") from error
+def local_path(uri: str) -> Path | None:
+    """Return the path of a file of this machine, or None where the URI leads elsewhere."""
+    parts = urlsplit(uri)
+    if parts.scheme == "file":
+        return Path(unquote(parts.path))
+    return None if parts.scheme else Path(uri)
 
 
 def _demand_size(path: Path, artifact: Artifact) -> None:
-    with storage_errors(path):
+    with explained(path, "read"):
         size = path.stat().st_size
     if size != artifact.size:
         raise Unprocessable(f"{path}: {size} bytes where its event says {artifact.size}; the file was changed")

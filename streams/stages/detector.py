@@ -6,7 +6,7 @@ from collections.abc import Iterator
 from typing import Any
 
 from processors.pipelines import Pipeline, Settings
-from processors.steps import Step
+from processors.steps import Step, StepSettings
 from schemas.reading import ProductFile
 from streams.job import Job
 from streams.stages.stage import Keywords
@@ -19,7 +19,10 @@ def detector1_steps(keywords: Keywords) -> tuple[Step, ...]:
 
 def ramp_fit_steps(keywords: Keywords) -> tuple[Step, ...]:
     """Return the steps from ramp to rate."""
-    return _ramp_fit().steps
+    from processors.ramp_fit import RAMP_FIT, average_integrations
+
+    several = int(keywords.get("NINTS", 1)) > 1
+    return (*RAMP_FIT.steps, average_integrations) if several else RAMP_FIT.steps
 
 
 def ramp_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
@@ -62,14 +65,19 @@ def _write_blocks(job: Job, suffix: str, blocks: Iterator[Any], nint: int) -> No
 
 
 def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
-    from processors.ramp_fit import Average
+    from processors.ramp_fit import Average, average_integrations
 
-    average = Average()
-    if nint > 1:
-        _write_blocks(job, "rateints", _averaged(blocks, average), nint)
-    else:
+    settings = job.settings.get(average_integrations.name, StepSettings())
+    references = settings.references or job.references
+    average = Average(references)
+    if nint == 1:
         average.add(next(blocks))
-    job.save("rate", average.result())
+        job.save("rate", average.mean())
+        return
+    _write_blocks(job, "rateints", _averaged(blocks, average), nint)
+    with job.watch(average_integrations.name):
+        rate = average.mean()
+    job.save("rate", average_integrations.complete(rate, references, settings))
 
 
 def _averaged(blocks: Iterator[Any], average: Any) -> Iterator[Any]:

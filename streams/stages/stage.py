@@ -23,6 +23,8 @@ class Stage:
         As JWST calls its pipeline: detector1, ramp_fit, image2, image3.
     source, target : str
         The topic that it reads, and the one that it publishes on.
+    pipeline : str
+        JWST's pipeline that its steps belong to, for the context's parameter references.
     accepts : callable
         ``accepts(exp_type)`` tells whether exposures of this type go through it.
     steps : callable
@@ -36,6 +38,7 @@ class Stage:
     name: str
     source: str
     target: str
+    pipeline: str
     accepts: Callable[[str], bool]
     steps: Callable[[Keywords], tuple[Step, ...]]
     outputs: Callable[[Keywords, Settings], tuple[str, ...]]
@@ -58,6 +61,7 @@ def fuse(first: Stage, second: Stage, compute: Callable[[Job], None]) -> Stage:
         name=f"{first.name}+{second.name}",
         source=first.source,
         target=second.target,
+        pipeline=first.pipeline,
         accepts=lambda exp_type: first.accepts(exp_type) and second.accepts(exp_type),
         steps=lambda keywords: (*first.steps(keywords), *second.steps(keywords)),
         outputs=second.outputs,

@@ -1,0 +1,23 @@
+"""Every step that works, by its name, in the order of the road."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from processors.detector1 import DETECTOR1_NIR
+from processors.image2 import IMAGE2
+from processors.image3 import resample, source_catalog
+from processors.ramp_fit import RAMP_FIT, average_integrations
+from processors.steps import Step
+
+STEPS: Final[dict[str, Step]] = {
+    step.name: step
+    for step in (
+        *DETECTOR1_NIR.steps,
+        *RAMP_FIT.steps,
+        average_integrations,
+        *IMAGE2.steps,
+        resample,
+        source_catalog,
+    )
+}

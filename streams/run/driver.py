@@ -1,0 +1,241 @@
+"""Drive the stages over a private ``memory:`` bus until nothing is left to do.
+
+Each stage is a consumer group of its own, as it is when it runs as a service; only here one thread polls them in
+turn, those nearest to the end of the road first, so that few products are under way at a time.
+"""
+
+from __future__ import annotations
+
+import os
+import time
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+from pathlib import Path
+
+from schemas.errors import CalstreamError, Retriable, Unprocessable
+from schemas.events import AssociationEvent, Event, FailureEvent, ProductEvent
+from schemas.naming import LEVELS, level
+from schemas.recipe import Recipe, StepTable
+from streams.bus import Consumer, Message
+from streams.bus.memory import MemoryBus
+from streams.envelope import pack, unpack
+from streams.execution import Tools, handle
+from streams.recipes import load_recipe
+from streams.references import ReferenceLibrary
+from streams.replacements import allowed_packages, resolver
+from streams.run.endings import endings_of
+from streams.run.folder import FolderLedger, Refused, private_store
+from streams.run.hosting import HostedAssociator
+from streams.run.inputs import InputAssociation, InputProduct, RefusedInput, expand, open_input
+from streams.run.report import Begun, Done, Reporter, RunSummary, Silent
+from streams.run.roots import Roots
+from streams.stages import STAGES, Stage
+from streams.stages.table import DETECTOR1, RAMP_FIT, RAW_TO_RATE
+
+TRIES = 3
+"""How often a run that may pass is tried."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class RunRequest:
+    """What the user asks of `calstream run`.
+
+    Attributes
+    ----------
+    paths : sequence of str or Path
+        Files, folders, associations.
+    out : Path
+        Where the products go.
+    recipe : str or Path
+        Name or file.
+    until : str
+        Last level to be made.
+    command_line : mapping
+        Parameters by step, as given with ``--set``.
+    context : str, optional
+        CRDS context; overrules the recipe's.
+    overwrite : bool
+        Whether files of other runs may be replaced.
+    block_bytes : int, optional
+        Bound on a block of integrations.
+    """
+
+    paths: Sequence[str | Path]
+    out: Path = Path(".")
+    recipe: str | Path = "optimal"
+    until: str = "combined"
+    command_line: StepTable = field(default_factory=dict)
+    context: str | None = None
+    overwrite: bool = False
+    block_bytes: int | None = None
+
+
+def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
+    """Process files as far as they go.
+
+    Parameters
+    ----------
+    request : RunRequest
+        What is asked.
+    reporter : Reporter, optional
+        Told of the progress.
+
+    Returns
+    -------
+    RunSummary
+        Where each input's road ended.
+
+    Raises
+    ------
+    CalstreamError
+        If the request as a whole cannot be carried out: a path that is not there, an unknown recipe.
+    """
+    until = level(request.until)
+    recipe = load_recipe(request.recipe)
+    inputs = [open_input(path) for path in expand(request.paths)]
+    with private_store(request.out) as store:
+        library = ReferenceLibrary(context=request.context or recipe.crds_context)
+        tools = Tools(
+            store=store,
+            library=library,
+            ledger=FolderLedger(request.out, store, overwrite=request.overwrite),
+            recipe=lambda event: recipe,
+            command_line=request.command_line,
+            resolve=resolver(allowed_packages(os.environ)),
+            **({"block_bytes": request.block_bytes} if request.block_bytes else {}),
+        )
+        return _Drive(tools, recipe, until, reporter or Silent(), request.out).run(inputs)
+
+
+def stages_until(until: str, recipe: Recipe) -> tuple[Stage, ...]:
+    """Return the stages that a run goes through, raw -> rate fused unless the ramp is asked for."""
+    last = LEVELS.index(until)
+    wanted = tuple(stage for stage in STAGES if LEVELS.index(stage.target) <= last)
+    if RAMP_FIT in wanted and not recipe.publish_ramp:
+        return (RAW_TO_RATE, RAMP_FIT, *(s for s in wanted if s not in (DETECTOR1, RAMP_FIT)))
+    return wanted
+
+
+class _Drive:
+    """One run in progress."""
+
+    def __init__(self, tools: Tools, recipe: Recipe, until: str, reporter: Reporter, out: Path) -> None:
+        self._tools = tools
+        self._reporter = reporter
+        self._out = out
+        self._notes: list[Done] = []
+        self._until = until
+        self._stages = stages_until(until, recipe)
+        self._bus = MemoryBus()
+        self._bus.create_topics((*LEVELS, "association", "failures", "plan"))
+        self._roots = Roots(recipe, tools.store, time.time())
+        self._members: dict[Stage, Consumer] = {
+            stage: self._bus.consumer(stage.name, [stage.source]) for stage in self._stages
+        }
+        self._associator = HostedAssociator(self._bus, tools.store, self._roots)
+
+    def run(self, inputs: Sequence[InputProduct | InputAssociation | RefusedInput]) -> RunSummary:
+        """Publish the roots, drain the bus, and tell where everything ended."""
+        good = [item for item in inputs if not isinstance(item, RefusedInput)]
+        self._reporter.planned(self._roots.names(good), [stage.name for stage in self._stages])
+        for item in inputs:
+            if isinstance(item, RefusedInput):
+                self._note(Done(stage="", name=str(item.path), outcome="failed", sentence=str(item.error), error=item.error))
+        self._bus.publish([pack(event) for event in self._roots.events(good, self._until)])
+        while self._turn() or self._associator.turn(idle=False) or self._associator.turn(idle=True):
+            pass
+        return RunSummary(
+            endings=endings_of(inputs, self._notes, self._until), notes=tuple(self._notes)
+        )
+
+    def _turn(self) -> bool:
+        """Process one event, of the stage nearest to the end of the road; return whether there was one."""
+        for stage in reversed(self._stages):
+            for message in self._members[stage].poll(0, limit=1):
+                self._process(stage, message)
+                return True
+        return False
+
+    def _process(self, stage: Stage, message: Message) -> None:
+        event = unpack(message)
+        outputs: list[Event] = []
+        if isinstance(event, ProductEvent | AssociationEvent) and _is_for(stage, event):
+            outputs = [self._attempt(stage, event)]
+        traceparent = message.headers.get("traceparent")
+        self._members[stage].commit([message], [pack(output, traceparent) for output in outputs])
+
+    def _attempt(self, stage: Stage, event: ProductEvent | AssociationEvent) -> Event:
+        begun = time.time()
+        self._reporter.begun(Begun(stage=stage.name, name=event.name, time=begun))
+        try:
+            result = _tried(stage, event, self._tools)
+        except Exception as error:
+            expected = isinstance(error, CalstreamError)
+            sentence = str(error) if expected else f"internal error, {type(error).__name__}: {error}; please report it"
+            outcome = "refused" if isinstance(error, Refused) else "failed"
+            self._note(
+                Done(
+                    stage=stage.name,
+                    name=event.name,
+                    outcome=outcome,
+                    sentence=sentence,
+                    begun=begun,
+                    ended=time.time(),
+                    error=error,
+                )
+            )
+            return _failure(stage, event, error, sentence)
+        outcome = "up to date" if result.outcome == "cached" else "complete"
+        files = tuple(sorted(self._out.glob(f"{result.name}_*")))
+        self._note(
+            Done(
+                stage=stage.name,
+                name=event.name,
+                outcome=outcome,
+                files=files,
+                begun=begun,
+                ended=time.time(),
+                event=result,
+            )
+        )
+        return result
+
+    def _note(self, note: Done) -> None:
+        self._notes.append(note)
+        self._reporter.done(note)
+
+
+def _is_for(stage: Stage, event: ProductEvent | AssociationEvent) -> bool:
+    if isinstance(event, AssociationEvent):
+        return event.stage == stage.name
+    return stage.accepts(event.exp_type)
+
+
+def _tried(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -> ProductEvent:
+    for left in reversed(range(TRIES)):
+        try:
+            return handle(stage, event, tools)
+        except Retriable:
+            if not left:
+                raise
+            time.sleep(0.5)
+    raise Unprocessable(f"{event.name}: no try was made")
+
+
+def _failure(stage: Stage, event: Event, error: Exception, sentence: str) -> FailureEvent:
+    return FailureEvent(
+        line=event.line,
+        name=event.name,
+        suffix=event.suffix,
+        generation=event.generation,
+        campaign=event.campaign,
+        recipe=event.recipe,
+        keywords=event.keywords,
+        stage=stage.name,
+        error=type(error).__name__,
+        message=sentence[:4000],
+        event_id=event.id,
+    )
+
+
+

@@ -1,0 +1,164 @@
+"""The folder that the user named: finished products under their JWST names, and the rules for what is there."""
+
+from __future__ import annotations
+
+import contextlib
+import os
+import shutil
+import tempfile
+from collections.abc import Iterator, Mapping
+from pathlib import Path
+
+from schemas.content import file_digest
+from schemas.errors import CalstreamError, Unprocessable, explained
+from schemas.events import Artifact
+from schemas.manifests import Manifest, ManifestEntry
+from schemas.reading import ProductFile
+from schemas.stored_content import content_digest_of_file
+from streams.execution import Run
+from streams.manifest_files import StoreLedger
+from streams.store import Store, local_path
+
+
+class Refused(Unprocessable):
+    """A file is there already that this run did not make."""
+
+
+class FolderLedger:
+    """Finished runs as a folder's files tell them.
+
+    A file whose run key is that of the run is up to date. Any other file stands in the way, unless the user said
+    that it may be overwritten.
+
+    Parameters
+    ----------
+    folder : Path
+        The user's.
+    store : Store
+        The private one, on the same file system.
+    overwrite : bool
+        Whether files of other runs may be replaced.
+    """
+
+    def __init__(self, folder: Path, store: Store, *, overwrite: bool) -> None:
+        self._folder = folder
+        self._overwrite = overwrite
+        self._store = store
+        self._attempts = StoreLedger(store)
+
+    def finished(self, run: Run) -> Manifest | None:
+        """Return the manifest of a run whose files are all there; raise `Refused` if others' are.
+
+        Raises
+        ------
+        Refused
+            If a file of that name was made by another run.
+        """
+        there = [self._folder / name for name in run.filenames() if (self._folder / name).exists()]
+        for path in there:
+            self._demand_own(path, run.key)
+        if len(there) < len(run.suffixes) or not all(run_key_of(path) == run.key for path in there):
+            return None
+        entries = tuple(
+            ManifestEntry(name=run.name, suffix=suffix, artifact=artifact_of(path))
+            for suffix, path in zip(run.suffixes, there, strict=True)
+        )
+        manifest = Manifest(
+            run_key=run.key,
+            stage=run.stage.name,
+            attempt="in-place",
+            products=entries,
+            inputs=run.inputs,
+            keywords=keywords_of(there[0]),
+        )
+        return self._attempts.finish(run, manifest)
+
+    def begin(self, run: Run) -> None:
+        """Record that an attempt begins."""
+        self._attempts.begin(run)
+
+    def finish(self, run: Run, manifest: Manifest) -> Manifest:
+        """Put the products under their JWST names, the primary one last, and record the run."""
+        for entry, name in reversed(list(zip(manifest.products, run.filenames(), strict=True))):
+            source = local_path(entry.artifact.uri)
+            assert source is not None  # the private store is a local folder
+            self._deliver(source, self._folder / name, run.key)
+        return self._attempts.finish(run, manifest)
+
+    def _deliver(self, source: Path, target: Path, run_key: str) -> None:
+        with explained(target, "written"):
+            try:
+                _link(source, target)
+            except FileExistsError:
+                self._demand_own(target, run_key)
+                partial = target.with_name(f".{target.name}.{os.getpid()}.part")
+                _link(source, partial)
+                partial.replace(target)
+
+    def _demand_own(self, path: Path, run_key: str) -> None:
+        if not self._overwrite and run_key_of(path) != run_key:
+            raise Refused(
+                f"{path}: is there already, made in another way (other input, options, references or software); "
+                "add --overwrite to replace it, or choose another folder with --out"
+            )
+
+
+def run_key_of(path: Path) -> str:
+    """Return the run key that a product file carries, or an empty string."""
+    try:
+        if path.suffix == ".ecsv":
+            from schemas.catalogue_file import read_catalogue
+
+            return str(read_catalogue(path).meta.provenance.run.get("run_key", ""))
+        with ProductFile(path) as file:
+            return str(file.meta.provenance.run.get("run_key", ""))
+    except CalstreamError:
+        return ""
+
+
+def artifact_of(path: Path) -> Artifact:
+    """Return the claim check of a product file that lies in a folder."""
+    if path.suffix == ".ecsv":
+        from schemas.catalogue_file import read_catalogue
+        from schemas.content import content_digest
+
+        content = content_digest(read_catalogue(path))
+    else:
+        with ProductFile(path) as file:
+            content = content_digest_of_file(file)
+    return Artifact(
+        uri=path.absolute().as_uri(), size=path.stat().st_size, sha256=file_digest(path), content=content
+    )
+
+
+def keywords_of(path: Path) -> Mapping[str, str | int | float | bool]:
+    """Return the event keywords of a product file."""
+    from schemas.keywords import event_keywords
+    
+    with ProductFile(path) as file:
+        return event_keywords(file.meta.keywords())
+
+
+@contextlib.contextmanager
+def private_store(folder: Path) -> Iterator[Store]:
+    """Give a store of one's own inside the user's folder, gone when the block ends."""
+    with explained(folder, "written"):
+        folder.mkdir(parents=True, exist_ok=True)
+        place = tempfile.mkdtemp(prefix=".calstream-", dir=folder)
+    try:
+        yield Store(place)
+    finally:
+        shutil.rmtree(place, ignore_errors=True)
+
+
+def _link(source: Path, target: Path) -> None:
+    try:
+        os.link(source, target)
+    except FileExistsError:
+        raise
+    except OSError:  # a file system without hard links
+        if target.exists():
+            raise FileExistsError(target) from None
+        partial = target.with_name(f".{target.name}.{os.getpid()}.copy")
+        shutil.copyfile(source, partial)
+        partial.replace(target)
