@@ -1,0 +1,72 @@
+# make install   .venv with exactly the versions of requirements.lock, calstream from this folder, kernels compiled
+# make demo      simulate a small downlink, process it, leave products and a page in demo-output/
+# make test      the whole test suite (peer tests too, where .venv-peer is: make peer)
+# make lint      ruff, mypy, import-linter
+# make bench     speed and memory beside the peer, the jwst package
+# make lock      resolve both lock files for what pyproject.toml asks; LOCKFLAGS=--upgrade takes newer versions
+
+PYTHON ?= python3
+VENV := .venv
+BIN := $(VENV)/bin
+PIP := -m pip --disable-pip-version-check install --quiet
+PEER := .venv-peer
+CALSTREAM_PEER_PYTHON ?= $(if $(wildcard $(PEER)/.done),$(CURDIR)/$(PEER)/bin/python)
+export CALSTREAM_PEER_PYTHON
+
+.PHONY: install demo test bench lint lock peer clean
+.DELETE_ON_ERROR:
+
+install: $(VENV)/.done
+	@$(BIN)/python -m streams.warm
+
+$(VENV)/.done: requirements.lock pyproject.toml
+	@$(call make-venv,$(VENV))
+	@echo "Installing into $(VENV) ..."
+	@$(BIN)/python $(PIP) --require-hashes --requirement requirements.lock
+	@$(BIN)/python $(PIP) --no-build-isolation --no-deps --editable .
+	@touch $@
+
+peer: $(PEER)/.done
+
+$(PEER)/.done: requirements-peer.lock
+	@$(call make-venv,$(PEER))
+	@echo "Installing the jwst package into $(PEER) ..."
+	@$(PEER)/bin/python $(PIP) --require-hashes --requirement requirements-peer.lock
+	@touch $@
+
+demo: install
+	@rm -rf demo-output
+	$(BIN)/calstream simulate NRC_IMAGE --out demo-output/downlink
+	. demo-output/downlink/env.sh && $(BIN)/calstream run demo-output/downlink --out demo-output
+	$(BIN)/calstream report demo-output
+
+test: install
+	$(BIN)/python -m pytest
+
+lint: $(VENV)/.done
+	$(BIN)/ruff check
+	$(BIN)/ruff format --check
+	$(BIN)/mypy
+	$(BIN)/lint-imports
+
+bench: install
+	$(BIN)/python -m tests.bench
+
+lock:
+	@$(call make-venv,$(VENV))
+	@$(BIN)/python $(PIP) uv
+	@$(call resolve,requirements.lock,pyproject.toml --group dev)
+	@$(call resolve,requirements-peer.lock,requirements-peer.in)
+
+clean:
+	rm -rf $(VENV) $(PEER) build dist demo-output bench-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	find schemas processors streams simulator tests -name __pycache__ -prune -exec rm -rf {} +
+
+make-venv = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
+  "calstream needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + "; say which: make PYTHON=python3.11")' \
+  && { test -x $(1)/bin/pip || $(PYTHON) -m venv $(1) || { rm -rf $(1); \
+  echo "$(PYTHON) cannot make a virtual environment; on Debian: apt-get install python3-venv" >&2; exit 1; }; }
+
+# Neither hosts nor options: where packages come from is for whoever installs them to say.
+resolve = $(BIN)/uv pip compile --quiet --universal --python-version 3.11 --generate-hashes --no-header \
+  --no-annotate --no-emit-index-url --no-emit-find-links $(LOCKFLAGS) --output-file $(1) $(2) >/dev/null
