@@ -93,9 +93,7 @@ def frozen(store: Files, digest: str) -> Recipe:
         raise Unprocessable(f"the store holds no recipe {digest}; submit the recipe to this store again")
     recipe = parse_recipe(store.read_bytes(path).decode("utf-8", "replace"), path)
     if recipe.digest != digest:
-        raise Unprocessable(
-            f"{path}: the recipe is not the one that its name tells; submit it again under its own"
-        )
+        raise Unprocessable(f"{path}: the recipe in it has another digest; submit the recipe again")
     return recipe
 
 

@@ -108,7 +108,7 @@ def effective(
     """
     below, above = layers(recipe, keywords)
     names = {*steps, *known}
-    for _, table in (*below, *above, (COMMAND_LINE, command_line or {})):
+    for _, table in (*above, (COMMAND_LINE, command_line or {})):
         _check_names(table, names)
     _check_overrides(recipe, steps, names)
     found = (crds_parameters or {}) if merged(recipe).crds_parameters else {}
