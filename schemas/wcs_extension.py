@@ -6,21 +6,60 @@ import hashlib
 import io
 import re
 import warnings
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+import yaml
 from astropy.io import fits
 
 from schemas.errors import Unprocessable
 
+_YAML: Final[dict[str, Any]] = {
+    "explicit_start": True,
+    "explicit_end": True,
+    "version": (1, 1),
+    "allow_unicode": True,
+    "encoding": "utf-8",
+}
+
 
 def wcs_to_bytes(wcs: Any) -> bytes:
-    """Return an ASDF file that holds `wcs` at ``meta.wcs``."""
+    """Return an ASDF file that holds `wcs` at ``meta.wcs``: the same text for the same values."""
     import asdf
 
     buffer = io.BytesIO()
     asdf.AsdfFile({"meta": {"wcs": wcs}}).write_to(buffer, all_array_storage="inline")
-    return buffer.getvalue()
+    return _canonical(buffer.getvalue())
+
+
+def _canonical(content: bytes) -> bytes:
+    """Write out what YAML says by reference, and sort the list of extensions that were used.
+
+    Which equal parts of a model are one object in memory depends on whether it was read from a file, and the
+    order of the list on where in memory the extensions lie.
+    """
+    comments = b"".join(line for line in content.splitlines(True)[:2] if line.startswith(b"#"))
+    tags = dict(re.findall(r"^%TAG (\S+) (\S+)$", content.decode(), re.MULTILINE))
+    tree = _unshared(yaml.compose(content, yaml.CSafeLoader))
+    extensions = _child(_child(tree, "history"), "extensions")
+    extensions.value.sort(key=lambda node: str(_child(node, "extension_uri").value))
+    text: bytes = yaml.serialize(tree, Dumper=yaml.CSafeDumper, tags=tags, **_YAML)
+    return comments + text
+
+
+def _child(node: yaml.Node, name: str) -> yaml.Node:
+    found: yaml.Node = next(value for key, value in node.value if key.value == name)
+    return found
+
+
+def _unshared(node: Any) -> yaml.Node:
+    if isinstance(node, yaml.MappingNode):
+        pairs = [(_unshared(key), _unshared(value)) for key, value in node.value]
+        return yaml.MappingNode(node.tag, pairs, flow_style=node.flow_style)
+    if isinstance(node, yaml.SequenceNode):
+        items = [_unshared(item) for item in node.value]
+        return yaml.SequenceNode(node.tag, items, flow_style=node.flow_style)
+    return yaml.ScalarNode(node.tag, node.value, style=node.style)
 
 
 def holds_wcs(content: bytes) -> bool:
@@ -50,7 +89,7 @@ def wcs_from_bytes(content: bytes, where: str) -> Any:
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")  # of versions of extensions that differ from those installed
-            with asdf.open(io.BytesIO(content), lazy_load=False, memmap=False) as tree:
+            with asdf.open(io.BytesIO(content), lazy_load=False, memmap=False, lazy_tree=True) as tree:
                 return tree.tree.get("meta", {}).get("wcs")
     except Exception as error:  # asdf raises whatever its extensions raise
         reason = " ".join(str(error).split())[:200] or type(error).__name__
