@@ -93,7 +93,7 @@ def assemble(state: State, group: Group) -> Draft:
     Recipes are never mixed: the newest root (the largest generation among arrivals and failures) decides, and
     what came under another recipe counts as not yet there.
     """
-    exposures = state.exposures.items()
+    exposures = [(name, state.exposures[name]) for name in group.names]
     arrivals = [found for _, exposure in exposures for found in _arrivals(exposure, group)]
     at_home = [(name, exposure) for name, exposure in exposures if _role(exposure.outlook, group)]
     setbacks = [(name, setback) for name, exposure in at_home for setback in exposure.setbacks.values()]

@@ -149,7 +149,9 @@ def _expect(state: State, message: Expectation, rules: tuple[Rule, ...]) -> tupl
     refused = chain.from_iterable(
         _refused(name, "", places(keywords, None, rules)[1]) for name, keywords in sorted(planned.items())
     )
-    return _with_groups(after, every), tuple(refused)
+    after = _with_groups(after, every)
+    groups = {key: _with_names(group, _partners(after, group)) for key, group in after.groups.items()}
+    return after.model_copy(update={"groups": groups}), tuple(refused)
 
 
 def _refused(name: str, suffix: str, refusals: Iterable[Refusal]) -> tuple[Refused, ...]:
@@ -164,22 +166,37 @@ def _put(state: State, name: str, exposure: Exposure) -> tuple[State, set[str]]:
     before = state.exposures.get(name, Exposure())
     concerned = (*before.places, *exposure.places)
     after = state.model_copy(update={"exposures": {**state.exposures, name: exposure}})
-    after = _with_groups(after, concerned)
-    touched = {
-        key
-        for key, group in after.groups.items()
-        if any(place.joins(group.rule, group.fields) for place in concerned)
-    }
-    return after, touched
+    groups = dict(_with_groups(after, concerned).groups)
+    touched = set()
+    for key, group in groups.items():
+        if any(place.joins(group.rule, group.fields) for place in concerned):
+            touched.add(key)
+            groups[key] = _with_names(group, [name])
+    return after.model_copy(update={"groups": groups}), touched
 
 
 def _with_groups(state: State, every: Iterable[Place]) -> State:
+    """Return the state with the groups that anchors make; a new one looks for those that came before it."""
     groups = dict(state.groups)
     for place in every:
-        if place.anchor:
-            key = group_id(state.line, place.rule, place.fields)
-            groups.setdefault(key, Group(rule=place.rule, fields=place.fields))
+        key = group_id(state.line, place.rule, place.fields) if place.anchor else ""
+        if key and key not in groups:
+            group = Group(rule=place.rule, fields=place.fields)
+            groups[key] = _with_names(group, _partners(state, group))
     return state.model_copy(update={"groups": groups})
+
+
+def _partners(state: State, group: Group) -> list[str]:
+    return [
+        name
+        for name, exposure in state.exposures.items()
+        if any(place.joins(group.rule, group.fields) for place in exposure.places)
+    ]
+
+
+def _with_names(group: Group, names: Iterable[str]) -> Group:
+    both = {*group.names, *names}
+    return group if len(both) == len(group.names) else group.model_copy(update={"names": tuple(sorted(both))})
 
 
 def _note(state: State, touched: Iterable[str], now: float) -> State:

@@ -156,6 +156,8 @@ class Group(Frozen):
         Name of the rule.
     fields : mapping of str to str
         What its members have in common.
+    names : tuple of str
+        Exposures that have or had a part in it: where to look for members.
     said, pending : str
         Digests of what went out last, and of what there is to say now; empty for nothing.
     first, last : float
@@ -164,6 +166,7 @@ class Group(Frozen):
 
     rule: str
     fields: Mapping[str, str]
+    names: tuple[str, ...] = ()
     said: str = ""
     pending: str = ""
     first: float = 0.0

@@ -302,13 +302,19 @@ def test_a_users_association_keeps_its_name_and_members():
     assert from_file(association, {}, {exposure(1): failure(1), exposure(2): failure(2)}) is None
 
 
-outcome = st.sampled_from(["arrives", "arrives", "fails", "fails then arrives", "rerun", "rerun fails"])
+outcome = st.sampled_from(
+    ["arrives", "arrives", "fails", "fails then arrives", "fails twice", "rerun", "rerun fails"]
+)
 
 
 def story(number, what, **common):
     return {
         "arrives": [cal(number, **common)],
         "fails": [failure(number, **common)],
+        "fails twice": [
+            failure(number, **common),
+            failure(number, born=30 + number, stage="image2", **common),
+        ],
         "fails then arrives": [failure(number, **common), cal(number, **common)],
         "rerun": [cal(number, **common), cal(number, born=10 + number, **common)],
         "rerun fails": [cal(number, **common), failure(number, born=10 + number, **common)],
