@@ -141,7 +141,7 @@ def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -
             log.info("started")
             manifest = _compute(run, tools)
             outcome = "complete"
-        log.info(outcome, seconds=manifest.timing.get("seconds"))
+        log.info(outcome, **manifest.timing)
         return _event(run, manifest, outcome, tools)
 
 
@@ -238,7 +238,10 @@ def _compute(run: Run, tools: Tools) -> Manifest:
     began = time.time()
     with _local_inputs(run, tools.store) as inputs, tools.store.workspace(folder) as place:
         job = _job(run, tools, inputs, place)
-        run.stage.compute(job)
+        try:
+            run.stage.compute(job)
+        finally:
+            job.settings = {}  # they watch the job: break the circle, which holds the decoded references
         products = tuple(
             ManifestEntry(
                 name=run.name,

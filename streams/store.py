@@ -8,7 +8,6 @@ import shutil
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
 from urllib.parse import unquote, urlsplit
 
 from schemas.content import file_digest
@@ -29,10 +28,10 @@ class Store:
     def __init__(self, url: str | Path) -> None:
         import fsspec
 
-        text = str(url)
-        self._fs, root = fsspec.core.url_to_fs(text if "://" in text else Path(text).absolute().as_uri())
+        here = local_path(str(url))
+        self.local = here is not None
+        self._fs, root = fsspec.core.url_to_fs(str(here.absolute()) if here is not None else str(url))
         self._root = root.rstrip("/")
-        self.local = "file" in _protocols(self._fs)
         if self.local:
             with explained(self._root, "written"):
                 os.makedirs(self._root, exist_ok=True)
@@ -44,7 +43,8 @@ class Store:
 
     def uri(self, path: str) -> str:
         """Return the URI of a file of the store."""
-        return str(self._fs.unstrip_protocol(f"{self._root}/{path}"))
+        full = f"{self._root}/{path}"
+        return Path(full).as_uri() if self.local else str(self._fs.unstrip_protocol(full))
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is there."""
@@ -179,8 +179,3 @@ def _sync(folder: Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
-
-
-def _protocols(fs: Any) -> tuple[str, ...]:
-    protocol = fs.protocol
-    return (protocol,) if isinstance(protocol, str) else tuple(protocol)

@@ -1,0 +1,93 @@
+from __future__ import annotations
+
+import hashlib
+import threading
+
+import pytest
+
+from schemas.errors import Unprocessable
+from schemas.events import Artifact
+from streams.store import Store, local_path
+
+
+@pytest.fixture(params=["local", "memory"])
+def store(request, tmp_path):
+    if request.param == "local":
+        yield Store(tmp_path / "a store#1")
+        return
+    import fsspec
+
+    yield Store(f"memory://{tmp_path.name}")
+    fsspec.filesystem("memory").rm("/", recursive=True)
+
+
+def test_a_file_is_put_once(store):
+    assert store.put_if_absent("recipes/a.yaml", b"first")
+    assert not store.put_if_absent("recipes/a.yaml", b"second")
+    assert store.read_bytes("recipes/a.yaml") == b"first"
+    assert store.exists("recipes/a.yaml")
+    assert not store.exists("recipes/b.yaml")
+
+
+def test_of_many_writers_exactly_one_wins(tmp_path):
+    store = Store(tmp_path)
+    won = []
+    barrier = threading.Barrier(8)
+
+    def write(n: int) -> None:
+        barrier.wait()
+        if store.put_if_absent("runs/x/manifest.json", str(n).encode() * 1000):
+            won.append(n)
+
+    threads = [threading.Thread(target=write, args=(n,)) for n in range(8)]
+    for thread in threads:
+        thread.start()
+    for thread in threads:
+        thread.join()
+    assert len(won) == 1
+    assert store.read_bytes("runs/x/manifest.json") == str(won[0]).encode() * 1000
+    assert [p.name for p in (tmp_path / "runs/x").iterdir()] == ["manifest.json"]
+
+
+def test_a_workspace_appears_whole_and_is_fetched_by_claim_check(store):
+    with store.workspace("runs/ab/try") as folder:
+        (folder / "x_rate.fits").write_bytes(b"pixels")
+        artifact = store.artifact("runs/ab/try/x_rate.fits", folder / "x_rate.fits", "c" * 64)
+    assert artifact.sha256 == hashlib.sha256(b"pixels").hexdigest()
+    with store.fetch(artifact) as path:
+        assert path.read_bytes() == b"pixels"
+    assert store.claim(artifact.uri, "c" * 64).size == 6
+
+
+def test_a_workspace_that_failed_leaves_nothing(store):
+    with pytest.raises(ValueError, match="boom"), store.workspace("runs/ab/try") as folder:
+        (folder / "x_rate.fits").write_bytes(b"pix")
+        raise ValueError("boom")
+    assert not store.exists("runs/ab/try/x_rate.fits")
+
+
+def test_a_changed_file_is_not_taken_for_the_one_that_was_announced(tmp_path):
+    store = Store(tmp_path)
+    file = tmp_path / "x.fits"
+    file.write_bytes(b"12345")
+    artifact = Artifact(uri=file.as_uri(), size=4, sha256="0" * 64)
+    with pytest.raises(Unprocessable, match="5 bytes where its event says 4"), store.fetch(artifact):
+        pass
+
+
+def test_a_missing_file_is_one_sentence(store):
+    with pytest.raises(Unprocessable, match="nothing.json"):
+        store.read_bytes("nothing.json")
+
+
+def test_a_folder_that_may_not_be_written_to(tmp_path):
+    blocker = tmp_path / "file"
+    blocker.write_text("x")
+    with pytest.raises(Unprocessable, match="file"):
+        Store(blocker / "store")
+
+
+def test_paths_with_odd_characters_survive_the_way_through_a_uri(tmp_path):
+    store = Store(tmp_path / "a b#c%d")
+    store.put_if_absent("é.json", b"1")
+    assert local_path(store.uri("é.json")).read_bytes() == b"1"
