@@ -6,13 +6,24 @@ the same bytes as long as the order is kept.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
-from processors.ramps.covariance import PixelNoise, ReadPattern
+from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
 from processors.ramps.gls import Slopes
-from processors.ramps.kernels import DNU, NSCRATCH, collect, readnoise_part, reduce
+from processors.ramps.kernels import (
+    DNU,
+    NSCRATCH,
+    Array,
+    collect,
+    kernel,
+    parallel_kernel,
+    readnoise_part,
+    reduce,
+)
 
 DNU32 = np.uint32(DNU)
 FAINT, BRIGHT = 0, 1
@@ -64,7 +75,7 @@ class GlsRate:
         """Return the exposure's rate; NaN and DO_NOT_USE where no integration has a slope."""
         out = np.empty((5, *self._sums.shape[1:]), np.float32)
         _blend(self._sums, self._variances, self._pattern.table, self._planes, out)
-        return Slopes(*out, *self._counts, self._dq.result())
+        return _slopes(list(out), (self._counts[0], self._counts[1]), self._dq.result())
 
 
 class OlsRate:
@@ -103,10 +114,14 @@ class OlsRate:
         np.divide(1.0, weight, out=var_r, where=weight > 0)
         np.divide(1.0, poisson, out=var_p, where=poisson > 0)
         err = np.sqrt(var_p + var_r)
-        planes = (plane.astype(np.float32) for plane in (slope, err, var_p, var_r))
-        return Slopes(
-            *planes, np.zeros(weight.shape, np.float32), self._ndiff, np.zeros_like(self._ndiff), self._dq.result()
-        )
+        zero = np.zeros_like(weight)
+        planes = [plane.astype(np.float32) for plane in (slope, err, var_p, var_r, zero)]
+        return _slopes(planes, (self._ndiff, np.zeros_like(self._ndiff)), self._dq.result())
+
+
+def _slopes(planes: list[Float32], used: tuple[Array, Array], dq: NDArray[np.uint32]) -> Slopes:
+    slope, err, var_poisson, var_rnoise, chi2 = planes
+    return Slopes(slope, err, var_poisson, var_rnoise, chi2, used[0], used[1], dq)
 
 
 class _DataQuality:
@@ -124,8 +139,8 @@ class _DataQuality:
         return (self._any & ~DNU32) | self._all
 
 
-@njit(cache=True, parallel=True)
-def _add(fitted, shares, used, totals):
+@parallel_kernel
+def _add(fitted: Any, shares: Array, used: Any, totals: Any) -> None:
     slope, var_p, var_r, chi2 = fitted
     sums, variances, counts = totals
     ny, nx = slope.shape
@@ -147,8 +162,8 @@ def _add(fitted, shares, used, totals):
             counts[1, y, x] += used[1][y, x]
 
 
-@njit(cache=True, parallel=True)
-def _blend(sums, variances, table, planes, out):
+@parallel_kernel
+def _blend(sums: Array, variances: Array, table: Array, planes: Any, out: Array) -> None:
     """Slope, error, Poisson and read-noise variance and chi-squared of all integrations, into `out`."""
     gain, readnoise, dark = planes
     _, ny, nx = sums.shape
@@ -164,10 +179,16 @@ def _blend(sums, variances, table, planes, out):
                 continue
             rate, part = bright_slope / bright, 1.0
             if faint != bright and n:
-                noise = (np.float64(gain[y, x]), 0.5 * np.float64(readnoise[y, x]) ** 2, np.float64(dark[y, x]))
+                noise = (
+                    np.float64(gain[y, x]),
+                    0.5 * np.float64(readnoise[y, x]) ** 2,
+                    np.float64(dark[y, x]),
+                )
                 for _ in range(2):
                     part = _poisson_part(w, n, rate, noise)
-                    rate = (part * bright_slope + (1 - part) * faint_slope) / (part * bright + (1 - part) * faint)
+                    rate = (part * bright_slope + (1 - part) * faint_slope) / (
+                        part * bright + (1 - part) * faint
+                    )
             total = part * bright + (1 - part) * faint
             v = variances[:, y, x]
             var_p = ((1 - part) ** 2 * v[0] + 2 * part * (1 - part) * v[1] + part**2 * v[2]) / total**2
@@ -176,8 +197,8 @@ def _blend(sums, variances, table, planes, out):
             out[2, y, x], out[3, y, x], out[4, y, x] = var_p, var_r, v[6]
 
 
-@njit(cache=True)
-def _poisson_part(w, n, rate, noise):
+@kernel
+def _poisson_part(w: Array, n: int, rate: float, noise: Any) -> float:
     """Part of a whole ramp's variance that is Poisson noise, at a rate in DN/s."""
     gain, read, dark = noise
     _, _, c = reduce(w, n, max(rate + dark, 0.0) / gain, read)

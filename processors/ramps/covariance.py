@@ -67,7 +67,10 @@ class ReadPattern:
             TFRAME, seconds.
         """
         cycle = nframes + groupgap
-        frames = [range(drop_frames1 + g * cycle + 1, drop_frames1 + g * cycle + nframes + 1) for g in range(ngroups)]
+        frames = [
+            range(drop_frames1 + g * cycle + 1, drop_frames1 + g * cycle + nframes + 1)
+            for g in range(ngroups)
+        ]
         return cls(tuple(tuple(k * float(frame_time) for k in group) for group in frames))
 
     @property
@@ -97,51 +100,25 @@ class ReadPattern:
 
     @cached_property
     def table(self) -> Float64:
-        """What kernels need, `(3, ngroup)`: mean time, tau, and one over the number of reads."""
+        """What kernels need of groups, `(3, ngroup)`: mean time, tau, and one over the number of reads."""
         return np.ascontiguousarray(np.stack([self.mean_t, self.tau, 1.0 / self.nreads]))
 
+    @cached_property
+    def coefficients(self) -> Float64:
+        """Coefficients of the covariance of the differences of successive groups, `(5, ngroup - 1)`.
 
-@dataclass(frozen=True)
-class Covariance:
-    """Coefficients of the tridiagonal covariance of scaled differences ``(y_(i+1) - y_i) / delta_t_i``.
-
-    The matrix of a pixel is ``rate * phnoise + sigma**2 * readnoise`` in electrons, `sigma` the noise of one read
-    (Brandt 2024a, eqs. 28 and 29).
-
-    Parameters
-    ----------
-    delta_t : ndarray `(ngroup - 1,)`
-        Spacing of the groups' mean times, seconds.
-    alpha_phnoise, alpha_readnoise : ndarray `(ngroup - 1,)`
-        Diagonals.
-    beta_phnoise, beta_readnoise : ndarray `(ngroup - 2,)`
-        Off-diagonals.
-    """
-
-    delta_t: Float64
-    alpha_phnoise: Float64
-    alpha_readnoise: Float64
-    beta_phnoise: Float64
-    beta_readnoise: Float64
-
-    @classmethod
-    def of(cls, pattern: ReadPattern) -> Covariance:
-        """Work out the coefficients of a read pattern with all its groups."""
-        t, tau, n = pattern.mean_t, pattern.tau, pattern.nreads
-        dt = np.diff(t)
-        return cls(
-            delta_t=dt,
-            alpha_phnoise=(tau[:-1] + tau[1:] - 2 * t[:-1]) / dt**2,
-            alpha_readnoise=(1 / n[:-1] + 1 / n[1:]) / dt**2,
-            beta_phnoise=(t[1:-1] - tau[1:-1]) / (dt[1:] * dt[:-1]),
-            beta_readnoise=-1 / (n[1:-1] * dt[1:] * dt[:-1]),
+        In rows: the differences' time spans (seconds), then the paper's alpha and beta (eqs. 28 and 29) without their
+        factors ``1 / dt^2``: the diagonal for unit Poisson and unit read noise, and for both the element that couples a
+        difference with the one before. A pixel's matrix is Poisson's times rate over gain plus read noise's times the
+        variance of one read.
+        """
+        t, tau, inverse = self.table
+        beta_p, beta_r = np.zeros((2, self.ngroups - 1))
+        beta_p[1:], beta_r[1:] = (t - tau)[1:-1], -inverse[1:-1]
+        alpha_p = tau[1:] + tau[:-1] - 2 * t[:-1]
+        return np.ascontiguousarray(
+            np.stack([np.diff(t), alpha_p, inverse[1:] + inverse[:-1], beta_p, beta_r])
         )
-
-    def matrix(self, rate: float, sigma: float) -> Float64:
-        """Return the dense matrix `(ngroup - 1, ngroup - 1)` for a rate (e-/s) and a noise of one read (e-)."""
-        alpha = rate * self.alpha_phnoise + sigma**2 * self.alpha_readnoise
-        beta = rate * self.beta_phnoise + sigma**2 * self.beta_readnoise
-        return np.diag(alpha) + np.diag(beta, 1) + np.diag(beta, -1)
 
 
 @dataclass(frozen=True)
@@ -175,6 +152,8 @@ class PixelNoise:
         planes = {"gain": self.gain, "readnoise": self.readnoise, "dark_rate": dark}
         for name, plane in planes.items():
             if plane.shape != shape:
-                raise ValueError(f"{name} has shape {plane.shape}, the data {shape}: cut it to the data's subarray")
+                raise ValueError(
+                    f"{name} has shape {plane.shape}, the data {shape}: cut it to the data's subarray"
+                )
         gain, readnoise, dark = (np.ascontiguousarray(plane, dtype=np.float32) for plane in planes.values())
         return gain, readnoise, dark

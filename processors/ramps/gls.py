@@ -9,24 +9,41 @@ give a nearly optimal rate, weights from that rate give the slope.
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
 from processors.ramps.kernels import (
-    D,
     DNU,
     DT,
     JUMP,
     NSCRATCH,
     SAT,
     TILE,
+    Array,
+    D,
     collect,
-    gather,
+    kernel,
+    parallel_kernel,
     readnoise_part,
     reduce,
+)
+from processors.ramps.tiles import (
+    FLAGGED,
+    POISSON,
+    READ,
+    SA,
+    SB,
+    SC,
+    SPAN,
+    SR,
+    load,
+    readnoise_parts,
+    sweep,
+    workspace,
 )
 from schemas.dq import DQ
 
@@ -118,9 +135,12 @@ def fit_slopes(
     single = ngroup == 1 or not suppress_one_group
     ramps = np.ascontiguousarray(data, np.float32)
     flags = np.ascontiguousarray(groupdq)
-    _fit(ramps, flags, (pattern.table, *_whole(pattern.table), single), planes, (values, err, ndiff, pixels))
+    how = (pattern.table, pattern.coefficients, *_whole(pattern.table), single)
+    _fit(ramps, flags, how, planes, (values, err, ndiff, pixels))
     ndof = np.maximum(ndiff - 1, 0, dtype=np.int16)
-    return Slopes(values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2], ndiff, ndof, pixels, values[FAINT:])
+    return Slopes(
+        values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2], ndiff, ndof, pixels, values[FAINT:]
+    )
 
 
 def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern) -> None:
@@ -133,53 +153,103 @@ def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern
         raise ValueError(f"the data have {data.shape[0]} groups, the read pattern {pattern.ngroups}")
 
 
-@njit(cache=True, parallel=True)
-def _fit(data, groupdq, how, planes, out):
+@parallel_kernel
+def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
     ngroup, ny, nx = data.shape
-    table, faint, bright, single = how
-    values, err, ndiff, dq = out
+    table, coefficients, faint, bright, single = how
     gain, readnoise, dark = planes
     for y in prange(ny):
-        ramps = np.empty((TILE, ngroup), np.float32)
-        flags = np.empty((TILE, ngroup), np.uint8)
-        w = np.empty((NSCRATCH, ngroup))
-        end = np.empty(ngroup, np.int64)
+        lanes, differences, factors, seen = workspace(ngroup)
+        ramp, flags = np.empty(ngroup, np.float32), np.empty(ngroup, np.uint8)
+        w, end = np.empty((NSCRATCH, ngroup)), np.empty(ngroup, np.int64)
         for x0 in range(0, nx, TILE):
-            for k in range(gather(data, groupdq, y, x0, ramps, flags)):
+            columns = min(TILE, nx - x0)
+            load(data, groupdq, (y, x0, columns), differences, seen)
+            if ngroup > 1:
+                stop = x0 + columns
+                noise = (gain[y, x0:stop], readnoise[y, x0:stop], dark[y, x0:stop])
+                _fit_lanes(differences, coefficients, noise, lanes, factors)
+            for k in range(columns):
                 x = x0 + k
-                dq[y, x] |= _pixel_flags(flags[k], gain[y, x], readnoise[y, x])
+                out[3][y, x] |= _pixel_flags(seen[k], gain[y, x], readnoise[y, x])
                 fit = (np.nan, np.nan, np.nan, np.nan, 0.0, 0.0, 0.0)
-                if not dq[y, x] & DNU:
-                    noise = (np.float64(gain[y, x]), 0.5 * np.float64(readnoise[y, x]) ** 2, np.float64(dark[y, x]))
-                    n, first = collect(ramps[k], flags[k], table, w, end)
+                if out[3][y, x] & DNU:
+                    pass
+                elif ngroup > 1 and not seen[k] & FLAGGED and np.isfinite(lanes[SA, k]):
+                    fit = _lane(lanes, k, ngroup - 1)
+                else:
+                    ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
+                    pixel = (np.float64(gain[y, x]), _read_variance(readnoise[y, x]), np.float64(dark[y, x]))
+                    n, first = collect(ramp, flags, table, w, end)
                     if n:
-                        fit = _fit_ramp(w, n, noise, (ngroup - 1, faint, bright))
+                        fit = _fit_ramp(w, n, pixel, (ngroup - 1, faint, bright))
                     elif single and first == 0:
-                        fit = _fit_single(ramps[k, 0], table, noise, (faint, bright))
-                for i in range(6):
-                    values[i, y, x] = fit[i]
-                err[y, x] = np.sqrt(fit[VAR_P] + fit[VAR_R])
-                ndiff[y, x] = int(fit[NDIFF])
-                if not np.isfinite(fit[SLOPE]):
-                    dq[y, x] |= np.uint32(DNU)
+                        fit = _fit_single(ramp[0], table, pixel, (faint, bright))
+                _write(fit, y, x, out)
 
 
-@njit(cache=True)
-def _pixel_flags(flags, gain, readnoise):
+@kernel
+def _write(fit: Any, y: int, x: int, out: Any) -> None:
+    """Put one pixel's results into the output arrays."""
+    values, err, ndiff, dq = out
+    for i in range(6):
+        values[i, y, x] = fit[i]
+    err[y, x] = np.sqrt(fit[VAR_P] + fit[VAR_R])
+    ndiff[y, x] = int(fit[NDIFF])
+    if not np.isfinite(fit[SLOPE]):
+        dq[y, x] |= np.uint32(DNU)
+
+
+@kernel
+def _pixel_flags(seen: int, gain: float, readnoise: float) -> int:
     """Flags of a pixel from its groups' and from its references."""
-    seen = np.uint32(0)
-    for g in range(flags.size):
-        seen |= flags[g]
-    seen &= np.uint32(SAT | JUMP)
+    flags = np.uint32(seen & (SAT | JUMP))
     if not (gain > 0.0 and np.isfinite(gain)):
-        seen |= NO_GAIN | np.uint32(DNU)
+        flags |= NO_GAIN | np.uint32(DNU)
     if not (readnoise > 0.0 and np.isfinite(readnoise)):
-        seen |= np.uint32(DNU)
-    return seen
+        flags |= np.uint32(DNU)
+    return flags
 
 
-@njit(cache=True)
-def _fit_ramp(w, n, noise, whole):
+@kernel
+def _read_variance(readnoise: float) -> float:
+    """Variance of a single read from the noise of a difference of two."""
+    return 0.5 * np.float64(readnoise) * np.float64(readnoise)
+
+
+@kernel
+def _fit_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Array, factors: Any) -> None:
+    """Fit the clean ramps of a piece of a row, as `_fit_ramp` does one."""
+    gain, readnoise, dark = noise
+    n = gain.size
+    total, poisson, read = lanes[SPAN], lanes[POISSON], lanes[READ]
+    total[:n] = 0.0
+    for i in range(differences.shape[0]):
+        for k in range(n):
+            total[k] += differences[i, k]
+    span = 0.0
+    for dt in coefficients[0]:
+        span += dt
+    for k in range(n):
+        read[k] = _read_variance(readnoise[k])
+        poisson[k] = max(total[k] / span + dark[k], 0.0) / gain[k]
+    sweep(differences, coefficients, lanes, factors, n)
+    for k in range(n):
+        poisson[k] = max(lanes[SB, k] / lanes[SC, k] + dark[k], 0.0) / gain[k]
+    sweep(differences, coefficients, lanes, factors, n)
+    readnoise_parts(coefficients, lanes, factors, n)
+
+
+@kernel
+def _lane(lanes: Array, k: int, ndiff: int) -> Any:
+    """Results of one lane, as `_fit_ramp` returns them."""
+    a, b, c = lanes[SA, k], lanes[SB, k], lanes[SC, k]
+    var_read = lanes[READ, k] * lanes[SR, k] / (c * c)
+    return b / c, max(1.0 / c - var_read, 0.0), var_read, max(a - b * b / c, 0.0), 1.0, 1.0, float(ndiff)
+
+
+@kernel
+def _fit_ramp(w: Array, n: int, noise: Any, whole: Any) -> Any:
     """Slope, its Poisson and read-noise variances, chi-squared, shares, n; the covariance's rate is refined once.
 
     `whole` has the number of differences of a ramp without flags, and its information as in `_whole`.
@@ -202,8 +272,8 @@ def _fit_ramp(w, n, noise, whole):
     return rate, max(1.0 / c - var_read, 0.0), var_read, max(a - b * b / c, 0.0), faint, bright, float(n)
 
 
-@njit(cache=True)
-def _fit_single(value, table, noise, whole):
+@kernel
+def _fit_single(value: float, table: Array, noise: Any, whole: Any) -> Any:
     """Rate from the first group alone: its charge since the reset over its mean time; returns what `_fit_ramp` does."""
     gain, read, dark = noise
     t = table[0, 0]
@@ -213,8 +283,8 @@ def _fit_single(value, table, noise, whole):
     return rate, poisson, read * faint, 0.0, 1.0 / (faint * whole[0]), 1.0 / (bright * whole[1]), 0.0
 
 
-@njit(cache=True)
-def _whole(table):
+@kernel
+def _whole(table: Array) -> tuple[float, float]:
     """Information ``dt C^-1 dt`` of a ramp without flags, for unit read noise alone and for unit Poisson noise alone.
 
     A single group stands for itself where there is no more.
@@ -223,5 +293,7 @@ def _whole(table):
     if ngroup == 1:
         return table[0, 0] ** 2 / (2.0 * table[2, 0]), table[0, 0] ** 2 / table[1, 0]
     w = np.empty((NSCRATCH, ngroup))
-    n, _ = collect(np.zeros(ngroup, np.float32), np.zeros(ngroup, np.uint8), table, w, np.empty(ngroup, np.int64))
+    n, _ = collect(
+        np.zeros(ngroup, np.float32), np.zeros(ngroup, np.uint8), table, w, np.empty(ngroup, np.int64)
+    )
     return reduce(w, n, 0.0, 1.0)[2], reduce(w, n, 1.0, 0.0)[2]

@@ -5,10 +5,10 @@ from __future__ import annotations
 from dataclasses import dataclass
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
-from processors.ramps.kernels import DNU, JUMP, SAT
+from processors.ramps.kernels import DNU, JUMP, SAT, parallel_kernel
 
 
 @dataclass(frozen=True)
@@ -28,7 +28,7 @@ class Neighbours:
     maximum: float = 1000.0
 
 
-@njit(cache=True, parallel=True)
+@parallel_kernel
 def grow(groupdq: NDArray[np.uint8], seeds: NDArray[np.bool_]) -> None:
     """Set JUMP_DET in place on the four neighbours of seeds that are neither saturated nor unusable.
 

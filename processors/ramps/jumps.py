@@ -8,13 +8,15 @@ one factorisation of the covariance. The best candidate beyond its threshold is 
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
 from processors.ramps.gls import check_shapes
+from processors.ramps.growth import Neighbours, grow
 from processors.ramps.kernels import (
     AP,
     AR,
@@ -27,16 +29,19 @@ from processors.ramps.kernels import (
     NSCRATCH,
     SAT,
     TILE,
+    Array,
     D,
     L,
     U,
     V,
     collect,
-    gather,
+    kernel,
+    parallel_kernel,
     reduce,
 )
-from processors.ramps.growth import Neighbours, grow
+from processors.ramps.tiles import FLAGGED, POISSON, READ, SA, SB, SC, load, medians, sweep, workspace
 
+DNU32 = np.uint32(DNU)
 Q, Z, CII, CIJ = range(NSCRATCH, NSCRATCH + 4)
 """More rows of scratch: C^-1 dt, C^-1 times the residual, and diagonal and upper off-diagonal of C^-1."""
 NROWS = NSCRATCH + 4
@@ -105,7 +110,7 @@ def find_jumps(
     check_shapes(data, groupdq, pattern)
     limits = JumpThresholds() if thresholds is None else thresholds
     planes = noise.arrays(data.shape[1:])
-    skip = np.zeros(data.shape[1:], np.bool_) if pixeldq is None else (pixeldq & DQ_DNU) != 0
+    skip = np.zeros(data.shape[1:], np.bool_) if pixeldq is None else (pixeldq & DNU32) != 0
     flags = np.array(groupdq, order="C")
     if pattern.ngroups < 3:
         return flags
@@ -114,43 +119,64 @@ def find_jumps(
     span = (sides.minimum, sides.maximum) if sides else (np.inf, np.inf)
     seeds = np.zeros(flags.shape if sides else (1, 1, 1), np.bool_)
     cuts = (float(limits.one), float(limits.two), float(span[0]), float(span[1]))
-    _search(np.ascontiguousarray(data, np.float32), flags, pattern.table, (*planes, skip), cuts, after, seeds)
+    tables = (pattern.table, pattern.coefficients)
+    _search(np.ascontiguousarray(data, np.float32), flags, tables, (*planes, skip), (cuts, after), seeds)
     if sides:
         grow(flags, seeds)
     return flags
 
 
-DQ_DNU = np.uint32(DNU)
-
-
-@njit(cache=True, parallel=True)
-def _search(data, groupdq, table, planes, cuts, after, seeds):
+@parallel_kernel
+def _search(data: Array, groupdq: Array, tables: Any, planes: Any, how: Any, seeds: Array) -> None:
     ngroup, ny, nx = data.shape
     gain, readnoise, dark, skip = planes
+    cuts, after = how
     for y in prange(ny):
-        ramps = np.empty((TILE, ngroup), np.float32)
-        flags = np.empty((TILE, ngroup), np.uint8)
-        w = np.empty((NROWS, ngroup))
-        end = np.empty(ngroup, np.int64)
+        lanes, differences, factors, seen = workspace(ngroup)
+        ramp, flags = np.empty(ngroup, np.float32), np.empty(ngroup, np.uint8)
+        w, end = np.empty((NROWS, ngroup)), np.empty(ngroup, np.int64)
         found = np.zeros((2, ngroup))
         for x0 in range(0, nx, TILE):
-            for k in range(gather(data, groupdq, y, x0, ramps, flags)):
+            stop = min(x0 + TILE, nx)
+            load(data, groupdq, (y, x0, stop - x0), differences, seen)
+            noise = (gain[y, x0:stop], readnoise[y, x0:stop], dark[y, x0:stop])
+            _judge_lanes(differences, tables[1], noise, lanes, factors)
+            for k in range(stop - x0):
                 x = x0 + k
                 g, r = np.float64(gain[y, x]), np.float64(readnoise[y, x])
                 if skip[y, x] or not (g > 0.0 and r > 0.0 and np.isfinite(g + r)):
                     continue
-                n, _ = collect(ramps[k], flags[k], table, w, end)
-                if n < 2 or not _search_ramp(w, n, end, (g, 0.5 * r * r, np.float64(dark[y, x])), cuts, found):
+                if not seen[k] & FLAGGED and lanes[SA, k] <= min(cuts[0], cuts[1]):
                     continue
-                _flag(found, after, groupdq[:, y, x])
-                for i in range(ngroup):
-                    if found[0, i] > cuts[2] and found[0, i] < cuts[3]:
-                        seeds[i, y, x] = True
-                found[:] = 0.0
+                ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
+                n, _ = collect(ramp, flags, tables[0], w, end)
+                if _search_ramp(w, n, end, (g, 0.5 * r * r, np.float64(dark[y, x])), cuts, found):
+                    _flag(found, after, groupdq[:, y, x])
+                    for i in range(ngroup):
+                        if found[0, i] > cuts[2] and found[0, i] < cuts[3]:
+                            seeds[i, y, x] = True
+                    found[:] = 0.0
 
 
-@njit(cache=True)
-def _search_ramp(w, n, end, noise, cuts, found):
+@kernel
+def _judge_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Array, factors: Any) -> None:
+    """Chi-squared of the clean ramps of a piece of a row, in SA; no jump can lower it by more than all of it."""
+    gain, readnoise, dark = noise
+    n = gain.size
+    ndiff = differences.shape[0]
+    rates = factors[0]
+    medians(differences, coefficients, rates, n)
+    low, high = rates[0 if ndiff == 2 else (ndiff - 1) // 2], rates[0 if ndiff == 2 else ndiff // 2]
+    for k in range(n):
+        lanes[POISSON, k] = max(0.5 * (low[k] + high[k]) + dark[k], 0.0) / gain[k]
+        lanes[READ, k] = 0.5 * np.float64(readnoise[k]) * np.float64(readnoise[k])
+    sweep(differences, coefficients, lanes, factors, n)
+    for k in range(n):
+        lanes[SA, k] -= lanes[SB, k] * lanes[SB, k] / lanes[SC, k]
+
+
+@kernel
+def _search_ramp(w: Array, n: int, end: Array, noise: Any, cuts: Any, found: Array) -> bool:
     """Take jumps out of a ramp until none is left; `found` gets their significance and size at their groups.
 
     Returns whether there was any.
@@ -176,8 +202,8 @@ def _search_ramp(w, n, end, noise, cuts, found):
     return any_found
 
 
-@njit(cache=True)
-def _typical_rate(w, n):
+@kernel
+def _typical_rate(w: Array, n: int) -> float:
     """Median of the differences' rates; of two the smaller, because hits add charge."""
     rates = w[Z]
     for i in range(n):
@@ -192,8 +218,8 @@ def _typical_rate(w, n):
     return 0.5 * (rates[(n - 1) // 2] + rates[n // 2])
 
 
-@njit(cache=True)
-def _inverse(w, n, slope):
+@kernel
+def _inverse(w: Array, n: int, slope: float) -> None:
     """Back-substitute: C^-1 dt, C^-1 (d - slope dt), and the elements of C^-1 next to its diagonal."""
     last = n - 1
     w[CII, last] = w[INV, last]
@@ -207,8 +233,8 @@ def _inverse(w, n, slope):
         w[Z, i] = (w[U, i] - slope * w[V, i]) * w[INV, i] - factor * w[Z, i + 1]
 
 
-@njit(cache=True)
-def _best_candidate(w, n, c, cuts):
+@kernel
+def _best_candidate(w: Array, n: int, c: float, cuts: Any) -> tuple[int, int, float]:
     """Find the candidate that exceeds its threshold by most.
 
     With P = C^-1 - q q / c, z = P d, freeing differences S lowers chi-squared by ``z_S (P_SS)^-1 z_S``. Two are only freed
@@ -239,8 +265,8 @@ def _best_candidate(w, n, c, cuts):
     return first, count, excess
 
 
-@njit(cache=True)
-def _remove(w, n, first, count, end):
+@kernel
+def _remove(w: Array, n: int, first: int, count: int, end: Array) -> int:
     """Take differences out of the list; what is left on both sides is no longer correlated."""
     for i in range(first + count, n):
         for row in (D, DT, AP, AR, BP, BR):
@@ -252,8 +278,8 @@ def _remove(w, n, first, count, end):
     return n - count
 
 
-@njit(cache=True)
-def _flag(found, after, groupdq):
+@kernel
+def _flag(found: Array, after: Array, groupdq: Array) -> None:
     """Set JUMP_DET on the found groups, and on those after big ones that are neither saturated nor unusable."""
     ngroup = groupdq.size
     for g in range(1, ngroup):

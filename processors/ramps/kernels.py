@@ -6,10 +6,18 @@ named by the constants here.
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 from numba import njit
+from numpy.typing import NDArray
 
 from schemas.dq import DQ
+
+Array = NDArray[Any]
+kernel = njit(cache=True, error_model="numpy")
+parallel_kernel = njit(cache=True, error_model="numpy", parallel=True)
+"""Compilers: division by zero gives infinity, as in numpy, and no branch."""
 
 DNU = np.uint8(DQ.DO_NOT_USE)
 SAT = np.uint8(DQ.SATURATED)
@@ -23,8 +31,8 @@ TILE = 64
 """Pixels of a row whose groups are gathered into contiguous memory at a time."""
 
 
-@njit(cache=True)
-def gather(data, groupdq, y, x0, values, flags):
+@kernel
+def gather(data: Array, groupdq: Array, place: tuple[int, int], values: Array, flags: Array) -> int:
     """Copy a piece of a row of all groups to pixel-major order.
 
     Planes lie megabytes apart, so reading one pixel's groups directly would miss the cache at each.
@@ -33,7 +41,7 @@ def gather(data, groupdq, y, x0, values, flags):
     ----------
     data, groupdq : ndarray `(ngroup, ny, nx)`
         Ramps in DN and their flags.
-    y, x0 : int
+    place : tuple of int
         Row and first column.
     values, flags : ndarray `(TILE, ngroup)`
         Written here.
@@ -44,6 +52,7 @@ def gather(data, groupdq, y, x0, values, flags):
         Number of pixels copied.
     """
     ngroup, _, nx = data.shape
+    y, x0 = place
     n = min(values.shape[0], nx - x0)
     for g in range(ngroup):
         for k in range(n):
@@ -52,8 +61,8 @@ def gather(data, groupdq, y, x0, values, flags):
     return n
 
 
-@njit(cache=True)
-def collect(values, flags, table, w, end):
+@kernel
+def collect(values: Array, flags: Array, table: Array, w: Array, end: Array) -> tuple[int, int]:
     """Form the usable differences of one ramp.
 
     A group that is flagged DO_NOT_USE or not finite is left out and its neighbours are joined by one longer difference, so
@@ -103,8 +112,8 @@ def collect(values, flags, table, w, end):
     return ndiff, first
 
 
-@njit(cache=True)
-def reduce(w, n, poisson, read):
+@kernel
+def reduce(w: Array, n: int, poisson: float, read: float) -> tuple[float, float, float]:
     """Factorise the covariance C = L P L^T and form the sums of the fit.
 
     The pivots of a positive definite matrix stay positive, so this needs no rescaling for long ramps, unlike the
@@ -141,8 +150,8 @@ def reduce(w, n, poisson, read):
     return a, b, c
 
 
-@njit(cache=True)
-def readnoise_part(w, n):
+@kernel
+def readnoise_part(w: Array, n: int) -> float:
     """Return ``q B q`` for ``q = C^-1 dt``, with B the read-noise coefficients.
 
     Divided by c^2 and times the variance of one read this is the read-noise part of the slope's variance.

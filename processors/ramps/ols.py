@@ -13,14 +13,15 @@ finite count as unusable (there: as 0 DN).
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise
 from processors.ramps.gls import NO_GAIN, Slopes
-from processors.ramps.kernels import DNU, JUMP, SAT, TILE, gather
+from processors.ramps.kernels import DNU, JUMP, SAT, TILE, Array, gather, kernel, parallel_kernel
 from schemas.dq import DQ
 
 PERSISTENCE = np.uint8(DQ.PERSISTENCE)
@@ -136,7 +137,9 @@ def fit_slopes(
     planes = (*noise.arrays(shape), np.ascontiguousarray(medians, np.float64))
     _fit(ramps, flags, how, planes, (values, ndiff, dq))
     zero = np.zeros(shape, np.float32)
-    return Slopes(values[SLOPE], values[ERR], values[VAR_P], values[VAR_R], zero, ndiff, np.zeros(shape, np.int16), dq)
+    return Slopes(
+        values[SLOPE], values[ERR], values[VAR_P], values[VAR_R], zero, ndiff, np.zeros(shape, np.int16), dq
+    )
 
 
 def _checked(data: Float32, groupdq: NDArray[np.uint8]) -> tuple[Float32, NDArray[np.uint8]]:
@@ -147,8 +150,8 @@ def _checked(data: Float32, groupdq: NDArray[np.uint8]) -> tuple[Float32, NDArra
     return np.ascontiguousarray(data, np.float32), np.ascontiguousarray(groupdq)
 
 
-@njit(cache=True)
-def _prepare(values, flags, suppress):
+@kernel
+def _prepare(values: Array, flags: Array, suppress: bool) -> tuple[int, int]:
     """Mark what is not finite, and the whole of ramps with a single good group when those are suppressed, DO_NOT_USE.
 
     Returns the number of unflagged groups, and of those that are saturated or unusable.
@@ -167,15 +170,15 @@ def _prepare(values, flags, suppress):
     return good, unusable
 
 
-@njit(cache=True, parallel=True)
-def _median_rates(data, groupdq, times, suppress, out):
+@parallel_kernel
+def _median_rates(data: Array, groupdq: Array, times: Any, suppress: bool, out: Array) -> None:
     ngroup, ny, nx = data.shape
     for y in prange(ny):
         ramps = np.empty((TILE, ngroup), np.float32)
         flags = np.empty((TILE, ngroup), np.uint8)
         rates = np.empty(ngroup)
         for x0 in range(0, nx, TILE):
-            for k in range(gather(data, groupdq, y, x0, ramps, flags)):
+            for k in range(gather(data, groupdq, (y, x0), ramps, flags)):
                 good, _ = _prepare(ramps[k], flags[k], suppress)
                 if ngroup == 1 or (not suppress and good == 1 and flags[k, 0] == 0):
                     value = np.float64(ramps[k, 0]) / times[1] if not flags[k, 0] & (SAT | DNU) else np.nan
@@ -184,8 +187,8 @@ def _median_rates(data, groupdq, times, suppress, out):
                 out[y, x0 + k] = value if np.isfinite(value) else 0.0
 
 
-@njit(cache=True)
-def _median_of_ramp(values, flags, group_time, rates):
+@kernel
+def _median_of_ramp(values: Array, flags: Array, group_time: float, rates: Array) -> float:
     """Median of the differences that do not end in a jump and touch no unusable group; else the first group's rate."""
     n = 0
     for g in range(1, values.size):
@@ -203,8 +206,8 @@ def _median_of_ramp(values, flags, group_time, rates):
     return 0.5 * (rates[(n - 1) // 2] + rates[n // 2])
 
 
-@njit(cache=True, parallel=True)
-def _fit(data, groupdq, how, planes, out):
+@parallel_kernel
+def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
     ngroup, ny, nx = data.shape
     group_time, first_time, nframes, suppress, weights = how
     values, ndiff, dq = out
@@ -214,7 +217,7 @@ def _fit(data, groupdq, how, planes, out):
         flags = np.empty((TILE, ngroup), np.uint8)
         segments = np.empty((ngroup, 2), np.int64)
         for x0 in range(0, nx, TILE):
-            for k in range(gather(data, groupdq, y, x0, ramps, flags)):
+            for k in range(gather(data, groupdq, (y, x0), ramps, flags)):
                 x = x0 + k
                 good, unusable = _prepare(ramps[k], flags[k], suppress)
                 dq[y, x] |= _pixel_flags(flags[k], gain[y, x], unusable)
@@ -236,8 +239,8 @@ def _fit(data, groupdq, how, planes, out):
                 dq[y, x] |= _saturated(flags[k])
 
 
-@njit(cache=True)
-def _pixel_flags(flags, gain, unusable):
+@kernel
+def _pixel_flags(flags: Array, gain: float, unusable: int) -> int:
     """Flags of a pixel that decide whether it is fitted: persistence, jump, unusable ramp, no gain."""
     seen = np.uint32(0)
     saturated = 0
@@ -256,16 +259,16 @@ def _pixel_flags(flags, gain, unusable):
     return seen
 
 
-@njit(cache=True)
-def _saturated(flags):
+@kernel
+def _saturated(flags: Array) -> int:
     for g in range(flags.size):
         if flags[g] & SAT:
             return SAT32
     return np.uint32(0)
 
 
-@njit(cache=True)
-def _segments(flags, segments):
+@kernel
+def _segments(flags: Array, segments: Array) -> int:
     """Find the stretches of good groups, each with the pure jump before it, if any.
 
     Stretches of a single group count only when there is none longer, and then only the first.
@@ -294,8 +297,8 @@ def _segments(flags, segments):
     return kept
 
 
-@njit(cache=True)
-def _fit_segments(values, segments, times, pixel, weights):
+@kernel
+def _fit_segments(values: Array, segments: Array, times: Any, pixel: Any, weights: Array) -> Any:
     """Slope, error, Poisson and read-noise variance (DN/s) of a ramp, and its number of intervals.
 
     `times` are the spacing of groups and the time of a single group (s); `pixel` is gain (e-/DN), noise of a group (DN) and
@@ -327,13 +330,13 @@ def _fit_segments(values, segments, times, pixel, weights):
     return total * var_r, err, _bounded(var_p), _bounded(var_r), float(intervals)
 
 
-@njit(cache=True)
-def _bounded(variance):
+@kernel
+def _bounded(variance: float) -> float:
     return 0.0 if variance >= LARGE_VARIANCE else variance
 
 
-@njit(cache=True)
-def _segment_slope(values, gain, sigma, weights):
+@kernel
+def _segment_slope(values: Array, gain: float, sigma: float, weights: Array) -> float:
     """Slope of a segment in DN per group."""
     n = values.size
     if n == 2:
@@ -341,7 +344,9 @@ def _segment_slope(values, gain, sigma, weights):
     weight = weights[_regime((np.float64(values[n - 1]) - np.float64(values[0])) * gain, sigma * gain), n]
     sw, sx, sy, sxx, sxy = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(n):
-        value = np.float64(values[i]) - np.float64(values[0])  # small numbers: the sums' difference loses no digits
+        value = np.float64(values[i]) - np.float64(
+            values[0]
+        )  # small numbers: the sums' difference loses no digits
         wx = weight[i] * i
         sw += weight[i]
         sx += wx
@@ -351,8 +356,8 @@ def _segment_slope(values, gain, sigma, weights):
     return (sw * sxy - sx * sy) / (sw * sxx - sx * sx)
 
 
-@njit(cache=True)
-def _regime(signal, sigma):
+@kernel
+def _regime(signal: float, sigma: float) -> int:
     """Row of `_weights` for a segment's signal and a group's noise, both in electrons."""
     variance = sigma * sigma + signal
     snr = max(signal / np.sqrt(variance), 0.0) if variance > 0.0 else 0.0

@@ -9,14 +9,15 @@ same difference in the others. Arithmetic is done in the precisions of the stand
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise
 from processors.ramps.growth import Neighbours, grow
-from processors.ramps.kernels import DNU, JUMP, SAT, TILE, gather
+from processors.ramps.kernels import DNU, JUMP, SAT, TILE, Array, gather, kernel, parallel_kernel
 
 UNUSABLE = np.uint8(DNU | SAT)
 CLIP_ITERATIONS = 5
@@ -102,7 +103,7 @@ def _usable_groups(groupdq: NDArray[np.uint8]) -> int:
     return int(groupdq.shape[1] - max(unusable))
 
 
-def _detect(data, flags, nframes, noise, how):  # type: ignore[no-untyped-def]
+def _detect(data: Array, flags: Array, nframes: int, noise: PixelNoise, how: Any) -> None:
     """Run the kernels on contiguous arrays, `flags` in place."""
     options, usable, clip = how
     gain, readnoise, _ = noise.arrays(data.shape[2:])
@@ -122,8 +123,8 @@ def _detect(data, flags, nframes, noise, how):  # type: ignore[no-untyped-def]
         _flag_after(data, flags, gain, sizes)
 
 
-@njit(cache=True)
-def _differences(values, flags, gain, diffs):
+@kernel
+def _differences(values: Array, flags: Array, gain: float, diffs: Array) -> int:
     """Differences of one pixel's groups in electrons, NaN where a group is unusable; returns how many are not.
 
     `values` and `flags` hold the integrations one after the other, `(nint * ngroup,)`; `diffs` is `(nint, ngroup - 1)`.
@@ -140,11 +141,11 @@ def _differences(values, flags, gain, diffs):
     return n
 
 
-@njit(cache=True)
-def _median(values, scratch, skip):
+@kernel
+def _median(values: Array, scratch: Array, skip: float) -> float:
     """Median of what is neither NaN nor equal to `skip`; NaN if there is nothing."""
     n = 0
-    for value in values.flat:
+    for value in values.ravel():
         if not np.isnan(value) and value != skip:
             scratch[n] = value
             n += 1
@@ -163,15 +164,15 @@ def _median(values, scratch, skip):
     return scratch[n // 2] if n % 2 else (scratch[n // 2 - 1] + scratch[n // 2]) / 2.0
 
 
-@njit(cache=True)
-def _sigma(median, variance):
+@kernel
+def _sigma(median: float, variance: float) -> float:
     """Noise of a difference in electrons; NaN instead of 0, so that nothing exceeds it."""
     sigma = np.sqrt(abs(median) + variance)
     return sigma if sigma != 0.0 else np.nan
 
 
-@njit(cache=True, parallel=True)
-def _search(data, groupdq, planes, how, seeds):
+@parallel_kernel
+def _search(data: Array, groupdq: Array, planes: Any, how: Any, seeds: Array) -> None:
     nint, ngroup, ny, nx = data.shape
     gain, readnoise = planes
     mode, nframes, limits, span = how
@@ -182,7 +183,7 @@ def _search(data, groupdq, planes, how, seeds):
         diffs, work = np.empty((nint, ngroup - 1)), np.empty((nint, ngroup - 1))
         scratch = np.empty(nint * (ngroup - 1))
         for x0 in range(0, nx, TILE):
-            for k in range(gather(stack[0], stack[1], y, x0, ramps, flags)):
+            for k in range(gather(stack[0], stack[1], (y, x0), ramps, flags)):
                 x = x0 + k
                 n = _differences(ramps[k], flags[k], gain[y, x], diffs)
                 if n == 0:
@@ -206,8 +207,8 @@ def _search(data, groupdq, planes, how, seeds):
                                 seeds[i, g, y, x] = True
 
 
-@njit(cache=True)
-def _judge_all(diffs, criterion, marks):
+@kernel
+def _judge_all(diffs: Array, criterion: Any, marks: Array) -> None:
     """Flag every difference beyond the threshold."""
     median, sigma, threshold = criterion
     nint, n = diffs.shape
@@ -217,8 +218,8 @@ def _judge_all(diffs, criterion, marks):
                 marks[i, g + 1] |= JUMP
 
 
-@njit(cache=True)
-def _judge_largest(diffs, n, criterion, marks, scratch):
+@kernel
+def _judge_largest(diffs: Array, n: int, criterion: Any, marks: Array, scratch: Array) -> None:
     """Flag the largest outlier, leave it out, and start again, until there is none; `diffs` (absolute) are overwritten."""
     variance, limits = criterion
     rounded = False
@@ -228,7 +229,7 @@ def _judge_largest(diffs, n, criterion, marks, scratch):
             median = np.float64(np.float32(median))
         sigma = _sigma(median, variance)
         largest = -1.0
-        for value in diffs.flat:
+        for value in diffs.ravel():
             ratio = np.float64(abs(np.float32(value - median))) / sigma
             if ratio > largest:
                 largest = ratio
@@ -238,8 +239,8 @@ def _judge_largest(diffs, n, criterion, marks, scratch):
         rounded = True
 
 
-@njit(cache=True)
-def _flag_largest(diffs, where, marks):
+@kernel
+def _flag_largest(diffs: Array, where: Any, marks: Array) -> int:
     """Flag and leave out the differences with the largest ratio; return how many."""
     median, sigma, largest = where
     count = 0
@@ -252,11 +253,11 @@ def _flag_largest(diffs, where, marks):
     return count
 
 
-@njit(cache=True)
-def _clipped_median(diffs, n, scratch):
+@kernel
+def _clipped_median(diffs: Array, n: int, scratch: Array) -> float:
     """Median without the largest value (four or more), median (three), or the smaller (two)."""
     largest, smallest = -np.inf, np.inf
-    for value in diffs.flat:
+    for value in diffs.ravel():
         if value > largest:
             largest = value
         if value < smallest:
@@ -266,8 +267,8 @@ def _clipped_median(diffs, n, scratch):
     return _median(diffs, scratch, largest if n >= 4 else np.nan)
 
 
-@njit(cache=True, parallel=True)
-def _clip_integrations(data, flags, gain, threshold):
+@parallel_kernel
+def _clip_integrations(data: Array, flags: Array, gain: Array, threshold: float) -> None:
     """Clip each difference against the same one in all integrations (median and standard deviation, at most 5 times)."""
     nint, ngroup, ny, nx = data.shape
     for y in prange(ny):
@@ -285,8 +286,8 @@ def _clip_integrations(data, flags, gain, threshold):
                         flags[i, g + 1, y, x] |= JUMP
 
 
-@njit(cache=True)
-def _bounds(column, threshold, scratch):
+@kernel
+def _bounds(column: Array, threshold: float, scratch: Array) -> tuple[float, float]:
     """Bounds of iterated clipping; `column` is overwritten."""
     low, high = -np.inf, np.inf
     for _ in range(CLIP_ITERATIONS):
@@ -322,8 +323,8 @@ def _unflag_full_groups(flags: NDArray[np.uint8]) -> None:
                 group[group == JUMP] = 0
 
 
-@njit(cache=True, parallel=True)
-def _flag_after(data, flags, gain, sizes):
+@parallel_kernel
+def _flag_after(data: Array, flags: Array, gain: Array, sizes: Array) -> None:
     """Flag the groups after big jumps (sizes in electrons), unless saturated or unusable."""
     nint, ngroup, ny, nx = data.shape
     for y in prange(ny):

@@ -26,7 +26,7 @@ PEER = os.environ.get("CALSTREAM_PEER_PYTHON")
 pytestmark = pytest.mark.skipif(not PEER, reason="CALSTREAM_PEER_PYTHON names no interpreter that has jwst")
 SHAPE = (64, 96)
 
-SCRIPT = '''
+SCRIPT = """
 import sys
 from types import SimpleNamespace as Space
 import numpy as np
@@ -64,7 +64,7 @@ else:
     out.update({"rate_" + k: v for k, v in rate.items()})
     out.update({"ints_" + k: v for k, v in ints.items()})
 np.savez(sys.argv[2], **out)
-'''
+"""
 
 
 def peer(folder, task, **arrays):
@@ -72,7 +72,10 @@ def peer(folder, task, **arrays):
     source, result = folder / "in.npz", folder / "out.npz"
     np.savez(source, **arrays)
     run = subprocess.run(
-        [PEER, "-W", "ignore", "-c", SCRIPT, source, result, task], capture_output=True, text=True, check=False
+        [PEER, "-W", "ignore", "-c", SCRIPT, source, result, task],
+        capture_output=True,
+        text=True,
+        check=False,
     )
     assert run.returncode == 0, run.stderr[-2000:]
     return dict(np.load(result))
@@ -107,7 +110,15 @@ def exposure(ngroups, nint, nframes=1, gap=0, seed=3, shape=SHAPE):
 
 @pytest.mark.parametrize(
     ("ngroups", "nint", "nframes", "gap", "after"),
-    [(3, 1, 1, 0, 0), (3, 2, 1, 0, 0), (4, 1, 1, 0, 1), (5, 1, 8, 2, 0), (6, 3, 4, 1, 2), (10, 1, 1, 0, 0), (16, 1, 8, 2, 3)],
+    [
+        (3, 1, 1, 0, 0),
+        (3, 2, 1, 0, 0),
+        (4, 1, 1, 0, 1),
+        (5, 1, 8, 2, 0),
+        (6, 3, 4, 1, 2),
+        (10, 1, 1, 0, 0),
+        (16, 1, 8, 2, 3),
+    ],
 )
 def test_two_point_flags(tmp_path, ngroups, nint, nframes, gap, after):
     given = exposure(ngroups, nint, nframes, gap)
@@ -138,7 +149,8 @@ def check_flags(folder, given, after):
 
 @pytest.mark.parametrize("suppress", [True, False])
 @pytest.mark.parametrize(
-    ("ngroups", "nint", "nframes", "gap"), [(10, 1, 1, 0), (6, 3, 4, 1), (5, 1, 8, 2), (2, 2, 1, 0), (1, 1, 1, 0)]
+    ("ngroups", "nint", "nframes", "gap"),
+    [(10, 1, 1, 0), (6, 3, 4, 1), (5, 1, 8, 2), (2, 2, 1, 0), (1, 1, 1, 0)],
 )
 def test_ols_slopes(tmp_path, ngroups, nint, nframes, gap, suppress):
     given = exposure(ngroups, nint, nframes, gap)
@@ -166,13 +178,17 @@ def check_slopes(fit, want):
     deviation = np.abs(fit.slope - want["slope"])[good] / want["err"][good]
     assert good.mean() > 0.5 and (deviation < 0.01).mean() > 0.999
     for name in ("err", "var_poisson", "var_rnoise"):
-        np.testing.assert_allclose(getattr(fit, name)[~made_up], want[name][~made_up], rtol=1e-3, err_msg=name)
+        np.testing.assert_allclose(
+            getattr(fit, name)[~made_up], want[name][~made_up], rtol=1e-3, err_msg=name
+        )
 
 
 def test_gls_slopes_near_likely(tmp_path):
     given = exposure(10, 1)
     given["groupdq"][:] = 0
-    given["data"] = simulate(read_times(10), 10 ** np.random.default_rng(1).uniform(-1, 3, SHAPE), SHAPE, 4)[None]
+    given["data"] = simulate(read_times(10), 10 ** np.random.default_rng(1).uniform(-1, 3, SHAPE), SHAPE, 4)[
+        None
+    ]
     given["gain"], _ = planes(SHAPE)
     want = peer(tmp_path, "LIKELY", **given, suppress=True)
     pattern = ReadPattern.of_groups(read_times(10))

@@ -11,13 +11,21 @@ from schemas.dq import DQ
 from tests.processors.ramps.ramps import GAIN, READNOISE, planes, read_times, simulate
 
 SHAPE = (256, 256)
-PATTERNS = {"6": (6, 1, 0), "10": (10, 1, 0), "20": (20, 1, 0), "nframes 4, gap 1": (8, 4, 1), "MEDIUM8": (10, 8, 2)}
+PATTERNS = {
+    "6": (6, 1, 0),
+    "10": (10, 1, 0),
+    "20": (20, 1, 0),
+    "nframes 4, gap 1": (8, 4, 1),
+    "MEDIUM8": (10, 8, 2),
+}
 UNEVEN = [[3.0], [6.0, 9.0, 12.0], [30.0, 33.0], [60.0], [63.0], [66.0, 69.0, 72.0, 75.0], [120.0]]
 
 
 def fit(data, groupdq=None, times=None, **how):
     flags = np.zeros(data.shape, np.uint8) if groupdq is None else groupdq
-    return gls.fit_slopes(data, flags, ReadPattern.of_groups(times), PixelNoise(*planes(data.shape[1:])), **how)
+    return gls.fit_slopes(
+        data, flags, ReadPattern.of_groups(times), PixelNoise(*planes(data.shape[1:])), **how
+    )
 
 
 def dense_fit(values, flags, times):
@@ -42,10 +50,18 @@ def dense_fit(values, flags, times):
         weight = inverse @ dt / (dt @ inverse @ dt)
         assumed, rate = max(rate, 0), weight @ d
     residual = d - rate * dt
-    return rate, weight @ (assumed * poisson) @ weight, weight @ read @ weight, residual @ inverse @ residual, len(d)
+    return (
+        rate,
+        weight @ (assumed * poisson) @ weight,
+        weight @ read @ weight,
+        residual @ inverse @ residual,
+        len(d),
+    )
 
 
-@pytest.mark.parametrize("times", [read_times(10), read_times(8, 4, 1), UNEVEN], ids=["10", "grouped", "uneven"])
+@pytest.mark.parametrize(
+    "times", [read_times(10), read_times(8, 4, 1), UNEVEN], ids=["10", "grouped", "uneven"]
+)
 def test_equals_dense_matrix(times):
     rng = np.random.default_rng(5)
     rate = 10 ** rng.uniform(-1, 3, (16, 70))
@@ -116,7 +132,14 @@ def test_flags_become_pixel_flags():
     flags[:, 0, 4] = DQ.DO_NOT_USE
     pixeldq = np.array([[0, 0, DQ.HOT, 0, 0, DQ.DO_NOT_USE]], np.uint32)
     got = fit(data, flags, read_times(5), pixeldq=pixeldq)
-    expected = [0, DQ.SATURATED, DQ.HOT | DQ.JUMP_DET, DQ.SATURATED | DQ.DO_NOT_USE, DQ.DO_NOT_USE, DQ.DO_NOT_USE]
+    expected = [
+        0,
+        DQ.SATURATED,
+        DQ.HOT | DQ.JUMP_DET,
+        DQ.SATURATED | DQ.DO_NOT_USE,
+        DQ.DO_NOT_USE,
+        DQ.DO_NOT_USE,
+    ]
     assert_array_equal(got.dq[0], np.array(expected, np.uint32))
     assert_array_equal(got.ndiff[0], [4, 2, 3, 0, 0, 0])
     assert_array_equal(np.isnan(got.err[0]), [False] * 3 + [True] * 3)
@@ -147,7 +170,10 @@ def test_one_group_exposure_is_always_fitted():
 
 def test_dark_rate_adds_noise_only():
     times = read_times(10)
-    data = simulate(times, 30.0, SHAPE, 18) - (10.0 / GAIN * np.array([t[0] for t in times], np.float32))[:, None, None]
+    data = (
+        simulate(times, 30.0, SHAPE, 18)
+        - (10.0 / GAIN * np.array([t[0] for t in times], np.float32))[:, None, None]
+    )
     gain, readnoise = planes(SHAPE)
     noise = PixelNoise(gain, readnoise, np.full(SHAPE, 10.0 / GAIN, np.float32))
     got = gls.fit_slopes(data, np.zeros(data.shape, np.uint8), ReadPattern.of_groups(times), noise)
@@ -163,11 +189,18 @@ def test_bad_values_give_flags_not_crashes():
     data[:, 0, 6] = np.nan
     data[2:4, 0, 7] = np.inf, -np.inf
     got = gls.fit_slopes(
-        data, np.zeros(data.shape, np.uint8), ReadPattern.of_groups(read_times(6)), PixelNoise(gain, readnoise)
+        data,
+        np.zeros(data.shape, np.uint8),
+        ReadPattern.of_groups(read_times(6)),
+        PixelNoise(gain, readnoise),
     )
     assert np.isnan(got.slope[0, :7]).all() and (got.dq[0, :7] & DQ.DO_NOT_USE).all()
     assert_array_equal((got.dq[0] & DQ.NO_GAIN_VALUE) != 0, [True] * 3 + [False] * 5)
-    assert abs(got.slope[0, 7] * GAIN - 20) < 5 * got.err[0, 7] * GAIN and got.ndiff[0, 7] == 3 and got.dq[0, 7] == 0
+    assert (
+        abs(got.slope[0, 7] * GAIN - 20) < 5 * got.err[0, 7] * GAIN
+        and got.ndiff[0, 7] == 3
+        and got.dq[0, 7] == 0
+    )
 
 
 def test_shapes_must_agree():

@@ -19,7 +19,9 @@ def test_recovers_the_rate(rate):
     got = ols.fit_slopes(data, np.zeros(data.shape, np.uint8), TIMING, PixelNoise(*planes(SHAPE)))
     slope = got.slope * GAIN
     assert abs(slope.mean() - rate) < 4 * slope.std() / 128
-    assert 0.85 < np.std((slope - rate) / (got.err * GAIN)) < 1.2  # its formulae know no correlation of groups
+    assert (
+        0.85 < np.std((slope - rate) / (got.err * GAIN)) < 1.2
+    )  # its formulae know no correlation of groups
     assert (got.ndiff == 9).all() and not got.dq.any()
 
 
@@ -55,13 +57,20 @@ def test_two_point_finds_hits():
     charge = 15 * np.hypot(READNOISE * GAIN, np.sqrt(20 * FRAME))
     data = simulate(times, 20.0, SHAPE, 65, (read, np.full(SHAPE, charge)))[None]
     settings = twopoint.TwoPoint(neighbours=None)
-    found = twopoint.find_jumps(data, np.zeros(data.shape, np.uint8), 1, PixelNoise(*planes(SHAPE)), settings)[0] != 0
+    found = (
+        twopoint.find_jumps(data, np.zeros(data.shape, np.uint8), 1, PixelNoise(*planes(SHAPE)), settings)[0]
+        != 0
+    )
     assert np.take_along_axis(found, read[None], axis=0).mean() > 0.97
     assert found.sum() < 1.02 * read.size
 
 
 def test_shapes_must_agree():
     with pytest.raises(ValueError, match="must both be"):
-        ols.fit_slopes(np.zeros((5, 4, 4)), np.zeros((5, 4, 3), np.uint8), TIMING, PixelNoise(*planes((4, 4))))
+        ols.fit_slopes(
+            np.zeros((5, 4, 4)), np.zeros((5, 4, 3), np.uint8), TIMING, PixelNoise(*planes((4, 4)))
+        )
     with pytest.raises(ValueError, match="must both be"):
-        twopoint.find_jumps(np.zeros((5, 4, 4)), np.zeros((5, 4, 4), np.uint8), 1, PixelNoise(*planes((4, 4))))
+        twopoint.find_jumps(
+            np.zeros((5, 4, 4)), np.zeros((5, 4, 4), np.uint8), 1, PixelNoise(*planes((4, 4)))
+        )
