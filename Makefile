@@ -17,7 +17,7 @@ export CALSTREAM_PEER_PYTHON
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.done
-	@$(BIN)/python -m streams.warm
+	-@$(BIN)/python -m streams.warm
 
 $(VENV)/.done: requirements.lock pyproject.toml
 	@$(call make-venv,$(VENV))

@@ -1,0 +1,170 @@
+"""Compile the kernels before the first exposure comes: ``python -m streams.warm``.
+
+Tiny exposures, made up here, go through the real pipelines in every way that leads to another kernel. What is
+compiled stays in numba's cache beside the sources.
+"""
+
+from __future__ import annotations
+
+import sys
+import time
+from collections.abc import Iterator, Mapping
+from dataclasses import dataclass, replace
+from typing import Any, Final
+
+import numpy as np
+
+from schemas.dq import DQ
+from schemas.meta import Keywords, Meta
+from schemas.products import Ramp
+from schemas.references import ImageReference, RampReference, Reference, References
+
+SHAPE: Final = (2, 6, 12, 16)
+"""Integrations, groups, rows, columns."""
+
+
+@dataclass(frozen=True)
+class Case:
+    """One way through stage 1.
+
+    Attributes
+    ----------
+    jumps, fit : str
+        Method of ``jump`` and algorithm of ``ramp_fit``.
+    amplifiers, frames : int
+        Outputs that read the detector, and frames averaged in a group.
+    options : mapping of str to object
+        Further options of ``jump``.
+    """
+
+    jumps: str
+    fit: str
+    amplifiers: int
+    frames: int
+    options: Mapping[str, Any]
+
+
+CASES: Final = (
+    Case("likelihood", "gls", 1, 1, {}),
+    Case("likelihood", "gls", 4, 4, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
+    Case("two_point", "ols", 1, 1, {"min_diffs_single_pass": 2}),
+    Case("two_point", "ols", 4, 4, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
+    Case("two_point", "ols", 1, 1, {"minimum_sigclip_groups": 2}),
+)
+"""Each kernel is on one of these ways."""
+
+
+def warm() -> None:
+    """Compile every kernel that is not compiled yet, and load the others from the cache."""
+    for case in CASES:
+        _stage_1(case)
+    _drizzling()
+
+
+def exposure(case: Case) -> Ramp:
+    """Return a raw ramp of steady light with one hit, and its zero frame."""
+    nint, ngroup, ny, nx = SHAPE
+    steps = np.random.default_rng(1).normal(30, 5, SHAPE)
+    steps[0, 3, 6, 8] += 3000
+    data = (1000 + np.cumsum(steps, axis=1)).astype(np.float32)
+    divisor = case.frames + 1
+    header = {
+        "INSTRUME": "NIRCAM", "SUBARRAY": "WARM", "READPATT": "RAPID", "NOUTPUTS": case.amplifiers,
+        "NFRAMES": case.frames, "FRMDIVSR": divisor, "GROUPGAP": 0, "TFRAME": 10.0, "TGROUP": 10.0 * case.frames,
+        "NGROUPS": ngroup, "NINTS": nint, "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": nx, "SUBSIZE2": ny,
+        "FASTAXIS": 1, "SLOWAXIS": 2,
+    }  # fmt: skip
+    return Ramp(
+        meta=Meta(primary=Keywords(header)),
+        data=data,
+        groupdq=np.zeros(SHAPE, np.uint8),
+        pixeldq=np.zeros((ny, nx), np.uint32),
+        zeroframe=data[:, 0].copy(),
+    )
+
+
+def references(frames: int) -> References:
+    """Return references of a detector with a border of reference pixels, for groups of so many frames."""
+    _, ngroup, ny, nx = SHAPE
+    good = np.zeros((ny, nx), np.uint32)
+    border = np.full((ny, nx), DQ.REFERENCE_PIXEL, np.uint32)
+    border[4:-4, 4:-4] = 0
+
+    def plain(reftype: str, data: np.ndarray, dq: np.ndarray = good) -> Reference:
+        return ImageReference(reftype=reftype, name=reftype, digest="", data=data.astype(np.float32), dq=dq)
+
+    flat = np.ones((ny, nx))
+    coefficients = np.stack([0 * flat, flat, 1e-7 * flat])
+    dark = RampReference(
+        reftype="dark",
+        name="dark",
+        digest="",
+        ngroup=ngroup,
+        nframes=frames,
+        groupgap=0,
+        dq=good,
+        group=lambda index: np.full((ny, nx), 0.1 * index, np.float32),
+    )
+    return References(
+        {
+            "mask": plain("mask", np.zeros((0, ny, nx)), border),
+            "saturation": plain("saturation", 60000 * flat),
+            "superbias": plain("superbias", 900 * flat),
+            "linearity": plain("linearity", coefficients),
+            "dark": dark,
+            "gain": plain("gain", 2 * flat),
+            "readnoise": plain("readnoise", 10 * flat),
+        }
+    )
+
+
+def _stage_1(case: Case) -> None:
+    from processors.detector1 import DETECTOR1_NIR
+    from processors.options import validated
+    from processors.ramp_fit import RAMP_FIT, Average
+    from processors.steps import StepSettings
+
+    given = {"jump": {"method": case.jumps, **case.options}, "ramp_fit": {"algorithm": case.fit}}
+    settings = {
+        step.name: StepSettings(options=validated(step.options_type, given[step.name], step.name))
+        for step in (*DETECTOR1_NIR.steps, *RAMP_FIT.steps)
+        if step.name in given
+    }
+    found = references(case.frames)
+    ramps = DETECTOR1_NIR.stream(_integrations(exposure(case)), found, settings)
+    average = Average(found)
+    for rate in RAMP_FIT.stream(ramps, found, settings):
+        average.add(rate)
+    average.mean()
+
+
+def _integrations(ramp: Ramp) -> Iterator[Ramp]:
+    for i in range(SHAPE[0]):
+        parts = {name: getattr(ramp, name)[i : i + 1].copy() for name in ("data", "groupdq", "zeroframe")}
+        yield replace(ramp, first_integration=i, pixeldq=ramp.pixeldq.copy(), **parts)
+
+
+def _drizzling() -> None:
+    from processors.drizzling.pixmap import pixel_map
+
+    pixel_map(lambda x, y: (x + 0.5, y - 0.5), (64, 64))
+
+
+def main() -> int:
+    """Compile, and say how long it took where that was long; a failure is told and does no harm."""
+    began = time.time()
+    try:
+        warm()
+    except Exception as error:  # kernels that are not compiled now are compiled when they are called
+        print(
+            f"calstream: the kernels could not all be compiled ({type(error).__name__}: {error})",
+            file=sys.stderr,
+        )
+        return 1
+    if (seconds := time.time() - began) > 5:
+        print(f"Kernels compiled in {seconds:.0f} s.")
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())
