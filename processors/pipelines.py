@@ -64,7 +64,7 @@ class Pipeline:
         """
         stream: Iterator[Any] = iter(blocks)
         if donate:
-            stream = (replace(block, donated=True) for block in stream)
+            stream = map(_donated, stream)
         for step in self.steps:
             stream = _through(step, stream, references, settings.get(step.name, _DEFAULT))
         yield from stream
@@ -75,18 +75,26 @@ class Pipeline:
         return replace(self, steps=self.steps[: names.index(name) + 1])
 
 
+def _donated(block: Product) -> Product:
+    return replace(block, donated=True)
+
+
 def _through(
     step: Step, blocks: Iterator[Any], references: References, settings: StepSettings
 ) -> Iterator[Any]:
     if not settings.skip and (settings.use or step).scope_with(settings.options) == "exposure":
         held: list[Any] = list(blocks)
-        whole = concatenate(held) if len(held) > 1 else held[0]
-        yield _owned(step, whole, references, settings, None)[0]
+        held = [concatenate(held)]
+        held.append(_owned(step, held.pop(), references, settings, None)[0])
+        yield held.pop()
         return
     carry = None
     for block in blocks:
         result, carry = _owned(step, block, references, settings, carry)
-        yield result
+        del block  # a generator that waits holds its variables, and each is a whole ramp
+        held = [result]
+        del result
+        yield held.pop()
 
 
 def _owned(

@@ -29,6 +29,9 @@ IMAGES: Final = {"mask": "DQ", "linearity": "COEFFS"}
 """Extension that holds the values, for the types where it is not SCI."""
 
 RAMPS: Final = frozenset({"dark"})
+ERRORS: Final = frozenset({"flat"})
+"""Types whose errors some step uses; those of the others are not read."""
+
 TABLES: Final = frozenset({"photom", "apcorr"})
 MODELS: Final = frozenset({"distortion", "filteroffset", "abvegaoffset"})
 
@@ -101,14 +104,16 @@ def _image(file: Path, hdus: Any, window: Window, common: Mapping[str, Any]) -> 
     extname = IMAGES.get(common["reftype"], "SCI")
     cut = _cut(file, hdus[0].header, hdus[extname].shape, window)
     shape = (window.ny, window.nx)
-    dq = np.zeros(shape, np.uint32)
+    dq = np.broadcast_to(np.uint32(0), shape)  # one number in memory
     if "DQ" in hdus and hdus["DQ"].data is not None:
         dq = _standard_bits(hdus, cut(hdus["DQ"].data))
     if extname == "DQ":
         data = np.zeros((0, *shape), np.float32)
     else:
         data = np.ascontiguousarray(cut(hdus[extname].data), np.float32)
-    err = np.ascontiguousarray(cut(hdus["ERR"].data), np.float32) if "ERR" in hdus else None
+    err = None
+    if common["reftype"] in ERRORS and "ERR" in hdus:
+        err = np.ascontiguousarray(cut(hdus["ERR"].data), np.float32)
     return ImageReference(data=data, dq=dq, err=err, **common)
 
 
