@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
-from typing import Any
+from typing import Any, Final
 
 from schemas.associations import Association, AssociationProduct, Member
 from schemas.events import Artifact, AssociationEvent, Frozen, RecipeReference, Scalar
@@ -11,6 +11,13 @@ from schemas.naming import product_filename
 from streams.associator.drafts import Draft
 from streams.associator.rules import Rule, group_id
 from streams.associator.state import Arrival, Group, State
+
+
+BEGINNING: Final = ("DATE-OBS", "TIME-OBS")
+"""Keywords that tell when an exposure began."""
+
+DETECTORS: Final = ("DETECTOR", "MODULE", "CHANNEL")
+"""Keywords that may differ in members of one association."""
 
 
 class Emission(Frozen):
@@ -102,9 +109,18 @@ def to_event(emission: Emission, artifact: Artifact, handler: str = "builtin") -
 
 
 def shared_keywords(every: Iterable[Mapping[str, Scalar]]) -> dict[str, Scalar]:
-    """Return the keywords that all members have with one value."""
-    first, *others = every
-    return {key: value for key, value in first.items() if all(other.get(key) == value for other in others)}
+    """Return the keywords that all members have with one value, and those by which references are matched.
+
+    As JWST's combined products have them: date and time of the member that began first, and ``MULTIPLE`` for the
+    detector and what goes with it where they differ.
+    """
+    members = list(every)
+    first = members[0]
+    shared = {key: value for key, value in first.items() if all(other.get(key) == value for other in members)}
+    earliest = min(members, key=lambda member: tuple(str(member.get(key, "9")) for key in BEGINNING))
+    began = {key: earliest[key] for key in BEGINNING if key in earliest}
+    mixed = {key: "MULTIPLE" for key in DETECTORS if key in first and key not in shared}
+    return {**shared, **began, **mixed}
 
 
 def member(role: str, arrival: Arrival) -> Member:
