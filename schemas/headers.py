@@ -26,6 +26,7 @@ BLOCK: Final = 2880
 
 _LONGEST_HEADER: Final = 4 << 20
 _BITPIX: Final = (8, 16, 32, 64, -32, -64)
+_UNPRINTABLE = re.compile("[^ -~]")
 _END = re.compile(rb"END {77}")
 _COMPRESSED: Final = {b"\x1f\x8b": "gunzip", b"BZh": "bunzip2", b"PK\x03\x04": "unzip", b"\xfd7zXZ": "unxz"}
 
@@ -98,14 +99,14 @@ def scan(fd: int, path: Path) -> list[Extension]:
         except _Bad as error:
             where = f"header {len(found) + 1} of the file" if found else "the first header"
             raise Unprocessable(f"{path}: {where} {error}; fetch the file again") from None
-        end = extension.offset + extension.size
+        end = extension.offset + -(-extension.size // BLOCK) * BLOCK
         if end > size:
             raise Unprocessable(
                 f"{path}: the file is truncated, {size} bytes where the headers promise {end} by the end of "
                 f"{extension.name or 'an extension'}; fetch it again"
             )
         found.append(extension)
-        position = -(-end // BLOCK) * BLOCK
+        position = end
     return found
 
 
@@ -120,9 +121,10 @@ def _check_magic(path: Path, start: bytes) -> None:
 
 
 def _extension(fd: int, begin: int, size: int, index: int) -> Extension:
-    text = _header_text(fd, begin, size)
-    if index and not text.startswith("XTENSION= '"):
+    start = read_bytes(fd, begin, min(11, size - begin))
+    if index and not b"XTENSION= '".startswith(start):
         raise _Bad("is not the header of an extension: the file is damaged")
+    text = _header_text(fd, begin, size)
     header = _parsed(text)
     shape = _axes(header)
     count = _whole(header, "PCOUNT", 0) + math.prod(shape) if shape else 0
@@ -142,20 +144,22 @@ def _header_text(fd: int, begin: int, size: int) -> str:
         block = read_bytes(fd, position, BLOCK)
         text += block
         if any(match.start() % 80 == 0 for match in _END.finditer(block)):
-            return text.decode("ascii", "replace").replace("\ufffd", "?")
+            return _UNPRINTABLE.sub("?", text.decode("latin-1"))
 
 
 def _parsed(text: str) -> Any:
-    card: Any = None
+    read = 0
     with warnings.catch_warnings():
         warnings.simplefilter("ignore")
         try:
             header = fits.Header.fromstring(text)
             for card in header.cards:
                 card.verify("silentfix+exception")
+                read += 1
         except Exception as error:  # astropy raises a dozen kinds for damaged cards
-            shown = "" if card is None else f" {card.image[:8].strip()!r}"
-            raise _Bad(f"has a card{shown} that cannot be read ({type(error).__name__})") from None
+            raise _Bad(
+                f"has a card that cannot be read (number {read + 1}, {type(error).__name__})"
+            ) from None
     return header
 
 

@@ -22,7 +22,7 @@ from schemas.meta import Keywords, Meta, Provenance, StepRecord
 from schemas.naming import suffix_of
 from schemas.products import Product, Ramp
 from schemas.tables import table_from_bytes
-from schemas.wcs_extension import wcs_from_bytes, wcs_to_bytes
+from schemas.wcs_extension import is_canonical, wcs_from_bytes, wcs_to_bytes
 
 STRUCTURAL: Final = (
     "SIMPLE", "XTENSION", "BITPIX", "NAXIS", "PCOUNT", "GCOUNT", "BSCALE", "BZERO", "BLANK", "EXTNAME",
@@ -141,7 +141,7 @@ class ProductFile:
         if "ASDF" not in self._hdus:
             return None
         content = self._bytes("ASDF")
-        if "CALSTREAM" in self._hdus:
+        if is_canonical(content):
             return content
         wcs = wcs_from_bytes(content, str(self.path))  # others keep more in there
         return None if wcs is None else wcs_to_bytes(wcs)

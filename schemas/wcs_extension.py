@@ -67,6 +67,13 @@ def holds_wcs(content: bytes) -> bool:
     return re.search(rb"^ +wcs:", content, re.MULTILINE) is not None
 
 
+def is_canonical(content: bytes) -> bool:
+    """Tell whether an ASDF file's bytes are as `wcs_to_bytes` makes them: a WCS and nothing else."""
+    body = content.partition(b"\nmeta:")[2]
+    others = set(re.findall(rb"^(\w+):", content, re.MULTILINE)) - {b"asdf_library", b"history", b"meta"}
+    return not others and b" &id" not in body and re.findall(rb"^  (\w+):", body, re.MULTILINE) == [b"wcs"]
+
+
 def wcs_from_bytes(content: bytes, where: str) -> Any:
     """Return the gwcs at ``meta.wcs`` of an ASDF file's bytes, or None where there is none.
 
