@@ -67,10 +67,9 @@ def exposure(case: Case) -> Ramp:
     steps = np.random.default_rng(1).normal(30, 5, SHAPE)
     steps[0, 3, 6, 8] += 3000
     data = (1000 + np.cumsum(steps, axis=1)).astype(np.float32)
-    divisor = case.frames + 1
     header = {
         "INSTRUME": "NIRCAM", "SUBARRAY": "WARM", "READPATT": "RAPID", "NOUTPUTS": case.amplifiers,
-        "NFRAMES": case.frames, "FRMDIVSR": divisor, "GROUPGAP": 0, "TFRAME": 10.0, "TGROUP": 10.0 * case.frames,
+        "NFRAMES": case.frames, "FRMDIVSR": case.frames + 1, "GROUPGAP": 0, "TFRAME": 10.0, "TGROUP": 20.0,
         "NGROUPS": ngroup, "NINTS": nint, "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": nx, "SUBSIZE2": ny,
         "FASTAXIS": 1, "SLOWAXIS": 2,
     }  # fmt: skip

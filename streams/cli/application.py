@@ -41,10 +41,12 @@ class LazyGroup(TyperGroup):
         if cmd_name in COMMANDS:
             return _own(cmd_name)
         plugin = self._plugins.get(cmd_name)
-        if plugin is None:
-            return None
-        wanted = ctx.invoked_subcommand or next(iter(ctx._protected_args or ()), None)
-        return plugin.command() if wanted == cmd_name else _summary(plugin)
+        return None if plugin is None else _summary(plugin)
+
+    def resolve_command(self, ctx: Any, args: list[str]) -> Any:
+        """Return name, command and further arguments of the command that is asked for."""
+        plugin = self._plugins.get(args[0])
+        return super().resolve_command(ctx, args) if plugin is None else (args[0], plugin.command(), args[1:])
 
 
 def start(arguments: Sequence[str]) -> int:

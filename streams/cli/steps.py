@@ -118,7 +118,7 @@ def _documentation(step: Step) -> str:
     """Return the docstring up to its sections, which are for those who call the function."""
     import inspect
 
-    text = inspect.cleandoc(step.__doc__ or "")
+    text = inspect.cleandoc(step.__doc__ or "").replace("``", "`")
     lines = text.splitlines()
     rule = next((i for i, line in enumerate(lines) if line and not line.strip("-")), len(lines) + 1)
     return "\n".join(lines[: rule - 1]).strip()
