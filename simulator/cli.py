@@ -28,8 +28,9 @@ simulate = typer.Typer(
     cls=_Dispatch,
     no_args_is_help=True,
     help="Simulate observations with known truth, and CRDS references for them or for given exposures. "
-    f"`simulate EXP_TYPE --out DIR` takes exposures ({', '.join(EXP_TYPES)}; "
-    "`simulate EXP_TYPE --help` lists the options); `simulate references FILE... --crds DIR` makes references.",
+    f"`simulate EXP_TYPE --out DIR` takes exposures ({', '.join(EXP_TYPES)}); "
+    "`simulate EXP_TYPE --help` lists its options. "
+    "`simulate references FILE... --crds DIR` makes references.",
 )
 
 
@@ -38,7 +39,7 @@ def _names(value: str) -> tuple[str, ...]:
 
 
 @simulate.command("exposure", hidden=True)
-def exposure(  # noqa: PLR0913 - one parameter per option of the command line
+def exposure(
     exp_type: Annotated[str, typer.Argument(help=f"One of {', '.join(EXP_TYPES)}.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the files.", show_default=False)],
     detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "NRCA1,NRCA3",

@@ -213,4 +213,5 @@ def _selector(path: Path) -> dict[Any, Any]:
 
 class _Plain(ast.NodeTransformer):
     def visit_Call(self, node: ast.Call) -> ast.AST:
-        return self.visit(node.args[0])
+        plain: ast.AST = self.visit(node.args[0])
+        return plain

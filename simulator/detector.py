@@ -30,7 +30,7 @@ AMPLIFIER_DRIFT = 6.0
 """Scatter of an amplifier's offset from group to group, DN."""
 ODD_EVEN_DRIFT = 2.0
 """Scatter of the difference of odd and even columns, DN."""
-ROW_DRIFT = 1.5
+ROW_DRIFT = 1.0
 """Scatter of the slow drift along the rows of a full frame, DN."""
 ROW_SCALE = 150.0
 """Correlation length of that drift, rows."""
@@ -72,7 +72,7 @@ class Maps:
     @property
     def reference_pixels(self) -> NDArray[np.bool_]:
         """Pixels that see no light."""
-        return (self.dq & np.uint32(DQ.REFERENCE_PIXEL)) != 0
+        return np.asarray((self.dq & np.uint32(DQ.REFERENCE_PIXEL)) != 0)
 
     @property
     def saturation(self) -> Image:
@@ -99,7 +99,7 @@ def maps(detector: Detector) -> Maps:
     bias += columns if detector.amplifier_axis == 1 else columns[:, None]
     return Maps(
         gain=detector.gain * (1 + _smooth(rng, 0.01)),
-        read_noise=detector.read_noise * (1 + np.float32(0.05) * _normal(rng, shape)).clip(0.7, 1.5),
+        read_noise=np.float32(detector.read_noise) * (1 + np.float32(0.05) * _normal(rng, shape)),
         bias=bias,
         dark=dark,
         response=response,
@@ -193,11 +193,16 @@ def cosmic_rays(
     frame = rng.integers(1, frames + 1, n)[event]
     group = np.array([readout.group_of(int(f)) for f in range(1, frames + 1)])[frame - 1] if n else frame
     integration = rng.integers(0, readout.nints, n)[event]
-    as32 = [
-        np.asarray(a, dtype=np.int32)
-        for a in (integration, frame, group, place // shape[1], place % shape[1])
-    ]
-    return CosmicRays(*as32, charge.astype(np.float32), event.astype(np.int32))
+    y32, x32 = (place // shape[1]).astype(np.int32), (place % shape[1]).astype(np.int32)
+    return CosmicRays(
+        integration.astype(np.int32),
+        frame.astype(np.int32),
+        group.astype(np.int32),
+        y32,
+        x32,
+        charge.astype(np.float32),
+        event.astype(np.int32),
+    )
 
 
 def linearised(signal: Image, maps: Maps) -> Image:

@@ -13,6 +13,7 @@ from functools import lru_cache
 from typing import Any
 
 import numpy as np
+from numpy.polynomial.polynomial import polyder, polyval2d
 from numpy.typing import NDArray
 
 from schemas.errors import UsageError
@@ -88,10 +89,10 @@ class Distortion:
     def _jacobian(self, dx: Array, dy: Array) -> tuple[Array, Array, Array, Array]:
         """Return d(ideal x, ideal y)/d(x, y) as the elements a, b, c, d of its matrix."""
         return (
-            _polynomial(dx, dy, np.polynomial.polynomial.polyder(self.forward_x, axis=0)),
-            _polynomial(dx, dy, np.polynomial.polynomial.polyder(self.forward_x, axis=1)),
-            _polynomial(dx, dy, np.polynomial.polynomial.polyder(self.forward_y, axis=0)),
-            _polynomial(dx, dy, np.polynomial.polynomial.polyder(self.forward_y, axis=1)),
+            _polynomial(dx, dy, polyder(self.forward_x, axis=0)),
+            _polynomial(dx, dy, polyder(self.forward_x, axis=1)),
+            _polynomial(dx, dy, polyder(self.forward_y, axis=0)),
+            _polynomial(dx, dy, polyder(self.forward_y, axis=1)),
         )
 
     def pixel_area(self, x: Array, y: Array) -> Array:
@@ -108,8 +109,8 @@ class Distortion:
         return float(self.pixel_area(x, y))
 
 
-def _polynomial(x: Array, y: Array, coefficients: Array) -> Array:
-    return np.polynomial.polynomial.polyval2d(x, y, coefficients)
+def _polynomial(x: Array, y: Array, coefficients: NDArray[np.floating[Any]]) -> Array:
+    return np.asarray(polyval2d(x, y, coefficients), dtype=np.float64)
 
 
 @lru_cache(maxsize=32)

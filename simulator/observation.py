@@ -169,7 +169,7 @@ def sky(exposures: list[Exposure]) -> Scene:
     x, y = np.concatenate(xi) * arcsec, np.concatenate(eta) * arcsec
     field = Field(ra0, dec0, (x.min() - 1, x.max() + 1), (y.min() - 1, y.max() + 1))
     scale = np.sqrt(distortion(first.detector).nominal_area) * arcsec
-    spacing = (54 if first.window.nx <= 400 else 64) * scale
+    spacing = (50 if first.window.nx <= 400 else 64) * scale
     population = Population(spacing=spacing, bright=_brightest(first), count=request.sources)
     return draw(field, population, generator(request.seed, "scene", request.program, request.filter))
 

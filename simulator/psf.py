@@ -46,7 +46,7 @@ class PSF:
     @property
     def centre(self) -> int:
         """Index of the source's position in `samples`."""
-        return self.samples.shape[0] // 2
+        return int(self.samples.shape[0] // 2)
 
     def stamp(self, dx: float, dy: float, half: int | None = None) -> Array:
         """Return a source's image on the pixel grid.
@@ -101,12 +101,13 @@ class PSF:
         distance = np.hypot(offset[:, None], offset) / OVERSAMPLE
         order = np.argsort(distance, axis=None)
         growth = np.cumsum(blurred.ravel()[order]) / OVERSAMPLE**2
-        return np.interp(radius, distance.ravel()[order], growth)
+        return np.asarray(np.interp(radius, distance.ravel()[order], growth))
 
 
 def _lagrange(t: float) -> Array:
     nodes = np.arange(-2, 4)
-    return np.array([np.prod([(t - m) / (k - m) for m in nodes if m != k]) for k in nodes])
+    weights = [float(np.prod([(t - m) / (k - m) for m in nodes if m != k])) for k in nodes]
+    return np.array(weights)
 
 
 def _pixel_mean(samples: Array) -> Array:
@@ -168,7 +169,7 @@ def psf(pivot: float, width: float, pixel: float, half: int = 96) -> PSF:
     """
     n = OVERSAMPLE * (2 * half + 1) + 4 * OVERSAMPLE
     step = pixel / OVERSAMPLE * np.pi / 180 / 3600
-    focal = (np.arange(n + 1 - n % 2) - n // 2) * step
+    focal = np.asarray((np.arange(n + 1 - n % 2) - n // 2) * step, dtype=np.float64)
     wavelengths = (pivot + width * np.linspace(-0.4, 0.4, 5)) * 1e-6
     intensity = np.mean([_monochromatic(focal, wavelength) for wavelength in wavelengths], axis=0)
     jittered = ndimage.gaussian_filter(intensity, JITTER / (pixel / OVERSAMPLE), mode="constant")
@@ -199,4 +200,5 @@ def _monochromatic(focal: Array, wavelength: float) -> Array:
     kernel = np.exp(-2j * np.pi / wavelength * np.outer(focal, axis))
     field = kernel @ (transmission * np.exp(2j * np.pi * path / wavelength)) @ kernel.T
     step = focal[1] - focal[0]
-    return np.abs(field) ** 2 * (dx * step / wavelength) ** 2 / np.sum(transmission**2)
+    power = np.abs(field) ** 2 * (dx * step / wavelength) ** 2 / np.sum(transmission**2)
+    return np.asarray(power, dtype=np.float64)

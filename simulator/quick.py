@@ -99,7 +99,8 @@ def _hits(settings: FlatRamp, rng: np.random.Generator) -> CosmicRays:
     n = rng.poisson(settings.hits * settings.nints * ny * nx)
     frame = rng.integers(1, frames + 1, n).astype(np.int32)
     group = np.array([sampling.group_of(int(f)) for f in frame], dtype=np.int32)
-    charge = np.exp(rng.uniform(*np.log(settings.hit_electrons), n)).astype(np.float32)
-    place = [rng.integers(0, size, n).astype(np.int32) for size in (ny, nx)]
+    low, high = (float(np.log(electrons)) for electrons in settings.hit_electrons)
+    charge = np.exp(rng.uniform(low, high, n)).astype(np.float32)
+    y, x = (rng.integers(0, size, n).astype(np.int32) for size in (ny, nx))
     integration = rng.integers(0, settings.nints, n).astype(np.int32)
-    return CosmicRays(integration, frame, group, *place, charge, np.arange(n, dtype=np.int32))
+    return CosmicRays(integration, frame, group, y, x, charge, np.arange(n, dtype=np.int32))

@@ -41,7 +41,7 @@ class Scene:
     @property
     def is_star(self) -> NDArray[np.bool_]:
         """Which sources are points."""
-        return self.radius == 0
+        return np.asarray(self.radius == 0)
 
     @property
     def abmag(self) -> Array:
@@ -186,7 +186,7 @@ def _galaxy(scene: Scene, i: int, camera: Camera, offset: tuple[float, float]) -
     size = [fft.next_fast_len(2 * n, real=True)] * 2
     product = fft.rfft2(profile, size) * fft.rfft2(kernel, size)
     blurred = fft.irfft2(product, size)[h : h + n, h : h + n]
-    return blurred[OVERSAMPLE // 2 :: OVERSAMPLE, OVERSAMPLE // 2 :: OVERSAMPLE]
+    return np.asarray(blurred[OVERSAMPLE // 2 :: OVERSAMPLE, OVERSAMPLE // 2 :: OVERSAMPLE])
 
 
 def _sersic(scene: Scene, i: int, scale: float, x: Array, y: Array) -> Array:
@@ -195,7 +195,7 @@ def _sersic(scene: Scene, i: int, scale: float, x: Array, y: Array) -> Array:
     u, v = x * c + y * s, (-x * s + y * c) / scene.axis_ratio[i]
     n = scene.index[i]
     b = special.gammaincinv(2 * n, 0.5)
-    return np.exp(-b * (np.hypot(u, v) * scale / scene.radius[i]) ** (1 / n))
+    return np.asarray(np.exp(-b * (np.hypot(u, v) * scale / scene.radius[i]) ** (1 / n)))
 
 
 def contamination(scene: Scene, psf: PSF, pixel_scale: float) -> Array:
@@ -223,4 +223,5 @@ def contamination(scene: Scene, psf: PSF, pixel_scale: float) -> Array:
         * (middle[-1] / np.maximum(distance, middle[-1])) ** 3
     )
     np.fill_diagonal(brightness, 0)
-    return np.pi * 4**2 * (brightness @ scene.flux) / (psf.encircled(np.array([4.0]))[0] * scene.flux)
+    own = psf.encircled(np.array([4.0]))[0] * scene.flux
+    return np.asarray(np.pi * 4**2 * (brightness @ scene.flux) / own)

@@ -8,7 +8,7 @@ from pathlib import Path
 import numpy as np
 from astropy import units as u
 from astropy.io import fits
-from astropy.table import QTable
+from astropy.table import QTable, Table
 
 from simulator.exposure import Simulated, camera_of
 from simulator.observation import Exposure
@@ -74,7 +74,7 @@ def write_exposure(simulated: Simulated, path: Path) -> None:
         dtype=[("id", "i4"), ("x", "f8"), ("y", "f8")],
     )
     names = [field.name for field in fields(simulated.rays)]
-    hits = np.rec.fromarrays([getattr(simulated.rays, name) for name in names], names=names)
+    hits = Table({name: getattr(simulated.rays, name) for name in names}).as_array()
     hdus = [
         fits.PrimaryHDU(),
         fits.ImageHDU(simulated.rate, name="RATE"),

@@ -9,6 +9,7 @@ import numpy as np
 from astropy import units as u
 from astropy.io import fits
 from astropy.modeling import models
+from numpy.lib import recfunctions
 from numpy.typing import NDArray
 
 from simulator.detector import generator, maps
@@ -99,7 +100,15 @@ def _polynomial(coefficients: NDArray[np.float64]) -> Any:
 def write_distortion(detector: Detector, path: Path) -> None:
     """Write the ``distortion`` reference."""
     about = About("distortion", "DistortionModel", detector.instrument, "Distortion of the SIAF", detector)
-    meta = {"input_units": u.pix, "output_units": u.arcsec, "exposure": {"type": _exposure_type(detector)}}
+    meta: dict[str, Any] = {
+        "input_units": u.pix,
+        "output_units": u.arcsec,
+        "exposure": {"type": _exposure_type(detector)},
+    }
+    if detector.instrument == "NIRCAM":
+        meta["instrument"] = {
+            "p_pupil": "".join(f"{p}|" for p in sorted({p for _, p in wheel_positions(detector)}))
+        }
     write_asdf(path, about, {"model": distortion_model(distortion(detector))}, meta)
 
 
@@ -156,7 +165,8 @@ def write_photom(detector: Detector, path: Path) -> None:
 
 
 def _packed(table: NDArray[Any]) -> NDArray[Any]:
-    return np.lib.recfunctions.repack_fields(table)  # type: ignore[no-untyped-call]
+    """Return a table without the holes that a choice of columns leaves in its rows."""
+    return np.asarray(recfunctions.repack_fields(table))
 
 
 def write_area(detector: Detector, path: Path) -> None:

@@ -105,6 +105,7 @@ def write_asdf(path: Path, about: About, tree: dict[str, Any], meta: dict[str, A
         "model_type": about.model,
         "filename": path.name,
     }
+    instrument |= (meta or {}).pop("instrument", {})
     temporary = path.with_suffix(".tmp")
     asdf.AsdfFile({"meta": head | (meta or {}), **tree}).write_to(temporary)
     temporary.replace(path)
