@@ -8,6 +8,7 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.table.serialize import represent_mixins_as_columns
 from astropy.io import fits
 
 from schemas import layout as layouts
@@ -86,8 +87,10 @@ def file_digest(path: str | Path) -> str:
 def catalogue_digest(catalogue: Catalogue) -> str:
     """Return the content digest of a catalogue: its columns with their units, in order."""
     columns = []
-    for name in catalogue.sources.colnames:
-        column = catalogue.sources[name]
+    # Sky positions are split into their angles, as files hold them.
+    plain = represent_mixins_as_columns(catalogue.sources)
+    for name in plain.colnames:
+        column = plain[name]
         values = np.asarray(getattr(column, "value", column))
         text = values.tobytes() if values.dtype.kind in "biuf" else repr(values.tolist()).encode()
         unit = str(getattr(column, "unit", "") or "")

@@ -70,7 +70,7 @@ def aperture_ratio(coefficients: Float64, radius: float) -> float:
     Returns
     -------
     float
-        Multiplies ``sqrt(sum(mask * err**2))``.
+        Multiplies ``sqrt(sum(mask**2 * err**2))``.
     """
     mask = _disc(radius)
     m = coefficients.shape[0] // 2
@@ -80,7 +80,7 @@ def aperture_ratio(coefficients: Float64, radius: float) -> float:
     for dy in range(2 * m + 1):
         for dx in range(2 * m + 1):
             total += coefficients[dy, dx] * float((mask * padded[dy : dy + ny, dx : dx + nx]).sum())
-    return float(np.sqrt(total / mask.sum()))
+    return float(np.sqrt(total / np.square(mask).sum()))
 
 
 def _disc(radius: float) -> Float64:
