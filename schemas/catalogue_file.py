@@ -99,7 +99,9 @@ def read_catalogue(path: str | Path) -> Catalogue:
         meta = Meta(primary=_keywords(own["keywords"]), provenance=_provenance(own["calstream"]))
     except Exception as error:  # astropy raises whatever its parsers raise
         reason = " ".join(str(error).split())[:200]
-        raise Unprocessable(f"{file}: cannot be read as an ECSV table ({reason}); give a _cat.ecsv file") from None
+        raise Unprocessable(
+            f"{file}: cannot be read as an ECSV table ({reason}); give a _cat.ecsv file"
+        ) from None
     return Catalogue(meta=meta, sources=table)
 
 
@@ -113,7 +115,11 @@ def _text(catalogue: Catalogue, filename: str) -> str:
     }
     tree = {"layout": "catalogue", "layout_version": layouts.VERSION, **asdict(meta.provenance)}
     # YAML would sort and quote nested values by rules of its own: canonical JSON is one string.
-    sources.meta = {**catalogue.sources.meta, "keywords": canonical_json(keywords), "calstream": canonical_json(tree)}
+    sources.meta = {
+        **catalogue.sources.meta,
+        "keywords": canonical_json(keywords),
+        "calstream": canonical_json(tree),
+    }
     buffer = io.StringIO()
     represent_mixins_as_columns(sources).write(buffer, format="ascii.ecsv")
     return buffer.getvalue()
@@ -138,7 +144,7 @@ def _provenance(text: str | None) -> Provenance:
         return Provenance()
     tree = json.loads(text)
     fields = StepRecord.__dataclass_fields__
-    records = (StepRecord(**{k: v for k, v in record.items() if k in fields}) for record in tree.get("steps", ()))
+    records = (
+        StepRecord(**{k: v for k, v in record.items() if k in fields}) for record in tree.get("steps", ())
+    )
     return Provenance(steps=tuple(records), run=tree.get("run", {}))
-
-

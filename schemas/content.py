@@ -8,8 +8,8 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
-from astropy.table.serialize import represent_mixins_as_columns
 from astropy.io import fits
+from astropy.table.serialize import represent_mixins_as_columns
 
 from schemas import layout as layouts
 from schemas.arrays import CHUNK, to_stored

@@ -1,7 +1,7 @@
 """Add images to a mosaic one by one, with their variances.
 
-The weighted mean of Fruchter and Hook 2002 (PASP 114, 144), eqs. 4 and 5; each variance is propagated through the same
-sum with squared weights, which is exact for every output pixel.
+The weighted mean of Fruchter and Hook 2002 (PASP 114, 144), eqs. 4 and 5; each variance is propagated through
+the same sum with squared weights, which is exact for every output pixel.
 """
 
 from __future__ import annotations
@@ -126,14 +126,22 @@ class Mosaic:
             one = Drizzle(kernel=self._how.kernel, fillval="NaN", out_shape=self._shape, disable_ctx=True)
             one.add_image(np.sqrt(image.variances[name]), **self._arguments(image))
             found[name] = np.square(one.out_img)
-        weight = np.full(self._shape, error_weight, np.float32) if error_weight is not None else _inverse(found["var_rnoise"])
+        weight = (
+            np.full(self._shape, error_weight, np.float32)
+            if error_weight is not None
+            else _inverse(found["var_rnoise"])
+        )
         for name, variance in found.items():
             self._sums[name].add(variance, weight)
 
     def finish(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a `Resampled` by attribute name; pixels without coverage have the fill value."""
+        """Return the arrays of a `Resampled` by attribute name, with the fill value where nothing fell."""
         drizzle, fill = self._drizzle, np.float32(self._how.fillval)
-        arrays: dict[str, NDArray[Any]] = {"data": drizzle.out_img, "wht": drizzle.out_wht, "con": drizzle.out_ctx}
+        arrays: dict[str, NDArray[Any]] = {
+            "data": drizzle.out_img,
+            "wht": drizzle.out_wht,
+            "con": drizzle.out_ctx,
+        }
         if self._sums:
             scale = 1 / self._how.ratio**2
             arrays.update({name: total.finish(scale, fill) for name, total in self._sums.items()})

@@ -1,11 +1,11 @@
 """How the noise of drizzled pixels hangs together.
 
-One input pixel feeds several output pixels, so neighbours share noise. Averaged over the phase between the grids, the
-covariance of two output pixels at a lag L is the autocorrelation of the drizzle weight function T at L (Fruchter and
-Hook 2002, PASP 114, 144, section 7; Casertano et al. 2000, AJ 120, 2747, appendix). For the square kernel T is the
-overlap of an output pixel with a drop, the convolution of their two shapes, and so its autocorrelation is the
-convolution of theirs, which are triangle functions. An aperture's variance is then its independent sum times a factor
-that grows with its size.
+One input pixel feeds several output pixels, so neighbours share noise. Averaged over the phase between the
+grids, the covariance of two output pixels at a lag L is the autocorrelation of the drizzle weight function T
+at L (Fruchter and Hook 2002, PASP 114, 144, section 7; Casertano et al. 2000, AJ 120, 2747, appendix). For
+the square kernel T is the overlap of an output pixel with a drop, the convolution of their two shapes, and
+so its autocorrelation is the convolution of theirs, which are triangle functions. An aperture's variance is
+then its independent sum times a factor that grows with its size.
 """
 
 from __future__ import annotations
@@ -49,7 +49,7 @@ def correlation(kernel: str, pixfrac: float, jacobian: Float64) -> Float64:
     else:
         covariance = _sampled(kernel, pixfrac, float(np.sqrt(abs(np.linalg.det(jacobian)))))
     middle = covariance.shape[0] // 2
-    return covariance / covariance[middle, middle]
+    return np.asarray(covariance / covariance[middle, middle])
 
 
 def large_aperture_ratio(coefficients: Float64) -> float:
@@ -102,7 +102,7 @@ def _square(drop: Float64, reach: int) -> Float64:
     lags = np.arange(-reach, reach + 1)
     along_x = np.clip(1 - np.abs(x - lags[:, None, None]), 0, None)
     along_y = np.clip(1 - np.abs(y - lags[:, None, None]), 0, None)
-    return np.einsum("v,u,avu,bvu->ab", weight, weight, along_y, along_x, optimize=True)
+    return np.asarray(np.einsum("v,u,avu,bvu->ab", weight, weight, along_y, along_x, optimize=True))
 
 
 def _sampled(kernel: str, pixfrac: float, scale: float) -> Float64:
@@ -111,7 +111,11 @@ def _sampled(kernel: str, pixfrac: float, scale: float) -> Float64:
     reach = int(np.ceil(2 * half))
     axis = np.arange(-int(half * _FINE), int(half * _FINE) + 1) / _FINE
     x, y = np.meshgrid(axis, axis)
-    shape = _gaussian(x, y, pixfrac * scale, half) if kernel == "gaussian" else _lanczos(x, y, int(kernel[-1]), scale)
+    shape = (
+        _gaussian(x, y, pixfrac * scale, half)
+        if kernel == "gaussian"
+        else _lanczos(x, y, int(kernel[-1]), scale)
+    )
     size = axis.size
     transform = np.fft.rfft2(shape, s=(2 * size, 2 * size))
     auto = np.fft.irfft2(np.abs(transform) ** 2, s=(2 * size, 2 * size))

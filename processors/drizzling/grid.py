@@ -97,13 +97,14 @@ def build_grid(footprints: Sequence[Float64], wcs: Any, meta: Meta, choice: Grid
     crpix, shape = _place(corners, crval, scale / 3600, pc, wanted)
     if min(shape) < 2:
         raise Unprocessable(
-            f"the mosaic would have {shape[1]} x {shape[0]} pixels; choose a smaller pixel_scale or pixel_scale_ratio"
+            f"the mosaic would have {shape[1]} x {shape[0]} pixels; choose a smaller pixel_scale or "
+            "pixel_scale_ratio"
         )
     return Grid(_tangent_plane(wcs, crpix, crval, scale / 3600, pc, shape), shape, scale, scale / own)
 
 
 def parse_s_region(region: str) -> list[Float64]:
-    """Return the polygons of an S_REGION, each as ndarray (n, 2) of right ascension and declination, degrees."""
+    """Return the polygons of an S_REGION, each as ndarray (n, 2) of degrees."""
     polygons = []
     for part in re.split(r"POLYGON", region, flags=re.IGNORECASE)[1:]:
         numbers = np.array(re.sub(r"[A-Za-z]+", " ", part).split(), float)
@@ -113,7 +114,7 @@ def parse_s_region(region: str) -> list[Float64]:
 
 
 def centre(corners: Float64) -> tuple[float, float]:
-    """Return the middle of the box around points on the sphere, in degrees: safe at the poles and at 0 hours."""
+    """Return the middle of the box around points on the sphere, in degrees; poles and 0 hours do no harm."""
     lon, lat = np.deg2rad(corners).T
     points = np.stack([np.cos(lat) * np.cos(lon), np.cos(lat) * np.sin(lon), np.sin(lat)])
     x, y, z = (points.max(axis=1) + points.min(axis=1)) / 2
@@ -121,7 +122,7 @@ def centre(corners: Float64) -> tuple[float, float]:
 
 
 def pixel_scale(wcs: Any, at: tuple[float, float]) -> float:
-    """Return the side of a pixel in arcsec: the geometric mean of steps along x and y at a position (degrees)."""
+    """Return the side of a pixel in arcsec: the geometric mean of steps along x and y from a position."""
     x, y = wcs.invert(*at, with_bounding_box=False)
     ra, dec = np.deg2rad(wcs(np.array([x, x + 1, x]), np.array([y, y, y + 1]), with_bounding_box=False))
     steps = angular_separation(ra[0], dec[0], ra[1:], dec[1:])
@@ -160,7 +161,12 @@ def _place(
 
 
 def _tangent_plane(
-    wcs: Any, crpix: tuple[float, float], crval: tuple[float, float], scale: float, pc: Float64, shape: tuple[int, int]
+    wcs: Any,
+    crpix: tuple[float, float],
+    crval: tuple[float, float],
+    scale: float,
+    pc: Float64,
+    shape: tuple[int, int],
 ) -> Any:
     import gwcs
     from gwcs.fitswcs import FITSImagingWCSTransform
@@ -175,7 +181,9 @@ def _tangent_plane(
 def fits_cards(grid: Grid) -> dict[str, Any]:
     """Return the FITS WCS keywords of a grid."""
     transform = grid.wcs.forward_transform
-    crpix, crval, cdelt, pc = (np.asarray(getattr(transform, name).value) for name in ("crpix", "crval", "cdelt", "pc"))
+    crpix, crval, cdelt, pc = (
+        np.asarray(getattr(transform, name).value) for name in ("crpix", "crval", "cdelt", "pc")
+    )
     cards: dict[str, Any] = {"WCSAXES": 2, "RADESYS": "ICRS", "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN"}
     for axis in (1, 2):
         cards[f"CRPIX{axis}"] = float(crpix.flat[axis - 1]) + 1

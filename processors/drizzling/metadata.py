@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Callable, Sequence
 from dataclasses import replace
 from typing import Any, Final
@@ -24,10 +25,13 @@ MEAN: Final = ("EXPMID", "MJD-AVG", "TDB-MID")
 MOST: Final = ("EXPEND", "MJD-END", "TDB-END", "INTEND", "DATE-END")
 
 OBSOLETE: Final = (
-    "V2_REF", "V3_REF", "RA_REF", "DEC_REF", "ROLL_REF", "V3I_YANG", "VPARITY", "A_ORDER", "B_ORDER", "AP_ORDER",
-    "BP_ORDER", "CD1_1", "CD1_2", "CD2_1", "CD2_2", "BKGLEVEL", "BKGSUB",
+    "V2_REF", "V3_REF", "RA_REF", "DEC_REF", "ROLL_REF", "V3I_YANG", "VPARITY", "CD1_1", "CD1_2",
+    "CD2_1", "CD2_2", "BKGLEVEL", "BKGSUB",
 )  # fmt: skip
-"""Keywords of one input's pointing and distortion, which mean nothing on a mosaic."""
+"""Keywords of one input's pointing, which mean nothing on a mosaic."""
+
+_SIP = re.compile(r"[AB]P?_(ORDER|DMAX|\d_\d)")
+"""Keywords of one input's distortion (SIP), which mean nothing there either."""
 
 
 def group_of(meta: Meta) -> tuple[str, ...] | None:
@@ -69,10 +73,11 @@ def combine(metas: Sequence[Meta]) -> Meta:
     _reduce(cards, exposures(metas), SUMS, lambda values: float(sum(values)))
     if "DATE-OBS" in cards and first.get("TIME-OBS") is not None:
         cards["TIME-OBS"] = min((str(m.get("DATE-OBS")), str(m.get("TIME-OBS"))) for m in metas)[1]
+    obsolete = [*OBSOLETE, *(keyword for keyword in first.science if _SIP.fullmatch(keyword))]
     return replace(
         first,
         primary=_changed(first.primary, cards),
-        science=_changed(first.science, cards).with_cards(dict.fromkeys(OBSOLETE)),
+        science=_changed(first.science, cards).with_cards(dict.fromkeys(obsolete)),
         tables={},
         wcs=None,
         provenance=_common(metas),
@@ -81,7 +86,10 @@ def combine(metas: Sequence[Meta]) -> Meta:
 
 
 def _reduce(
-    cards: dict[str, Any], metas: Sequence[Meta], keywords: Sequence[str], function: Callable[[list[Any]], Any]
+    cards: dict[str, Any],
+    metas: Sequence[Meta],
+    keywords: Sequence[str],
+    function: Callable[[list[Any]], Any],
 ) -> None:
     for keyword in keywords:
         values = [meta.get(keyword) for meta in metas]

@@ -1,10 +1,11 @@
 """Where each pixel of an image falls on the output grid.
 
-The transform is smooth across a detector (polynomials of low degree, a rotation, a projection), so a polynomial
-through a few exact values reproduces it everywhere to far below a thousandth of a pixel. The polynomial goes through
-the tensor product of Chebyshev points, in the barycentric form (Berrut and Trefethen 2004, SIAM Review 46, 501), which
-converges geometrically for smooth functions. It is compared with exact values between the points; where it misses the
-tolerance, more points are taken, and at last every pixel is computed exactly.
+The transform is smooth across a detector (polynomials of low degree, a rotation, a projection), so a
+polynomial through a few exact values reproduces it everywhere to far below a thousandth of a pixel. The
+polynomial goes through the tensor product of Chebyshev points, in the barycentric form (Berrut and Trefethen
+2004, SIAM Review 46, 501), which converges geometrically for smooth functions. It is compared with exact
+values between the points; where it misses the tolerance, more points are taken, and at last every pixel is
+computed exactly.
 """
 
 from __future__ import annotations
@@ -50,8 +51,11 @@ def pixel_map(transform: Transform, shape: tuple[int, int], tolerance: float = 1
         nodes = [chebyshev_points(count, -0.5, size - 0.5) for size in (shape[1], shape[0])]
         values = np.stack(transform(*np.meshgrid(*nodes)))
         if _largest_error(transform, nodes, values, shape) <= tolerance:
-            weights = [barycentric(points, np.arange(size)) for points, size in zip(nodes, (shape[1], shape[0]), strict=True)]
-            return _tensor_product(values, weights[0], weights[1])
+            weights = [
+                barycentric(points, np.arange(size))
+                for points, size in zip(nodes, (shape[1], shape[0]), strict=True)
+            ]
+            return np.asarray(_tensor_product(values, weights[0], weights[1]))
     return exact_map(transform, shape)
 
 
@@ -104,10 +108,12 @@ def barycentric(nodes: Float64, at: NDArray[Any]) -> Float64:
     matrix = terms / terms.sum(axis=1, keepdims=True)
     on_node = hit.any(axis=1)
     matrix[on_node] = hit[on_node]
-    return matrix
+    return np.asarray(matrix)
 
 
-def _largest_error(transform: Transform, nodes: list[Float64], values: Float64, shape: tuple[int, int]) -> float:
+def _largest_error(
+    transform: Transform, nodes: list[Float64], values: Float64, shape: tuple[int, int]
+) -> float:
     """Return the largest difference from exact values, at points that lie nowhere near the nodes' pattern."""
     spots = [(np.arange(_CHECKS) + 0.382) / _CHECKS * size - 0.5 for size in (shape[1], shape[0])]
     exact = np.stack(transform(*np.meshgrid(*spots)))
@@ -116,7 +122,7 @@ def _largest_error(transform: Transform, nodes: list[Float64], values: Float64, 
     return float(error) if np.isfinite(error) else np.inf
 
 
-@numba.njit(cache=True, parallel=True)
+@numba.njit(cache=True, parallel=True)  # type: ignore[untyped-decorator]
 def _tensor_product(values: Float64, wx: Float64, wy: Float64) -> Float64:
     """Return sum over p, q of wy[j, p] values[c, p, q] wx[i, q], as (ny, nx, 2); rows are independent."""
     ny, nx, count = wy.shape[0], wx.shape[0], wx.shape[1]

@@ -1,7 +1,7 @@
 """From pixels to the sky: the distortion, the pointing, and what the telescope's motion does to angles.
 
-Frames and pointing angles follow Cox and Lallo 2017, "Description and Use of the JWST Science Instrument Aperture
-File" (JWST-STScI-001550), section 5; the scale change by velocity aberration the description of VA_SCALE there.
+Frames and pointing angles follow Cox and Lallo, "Description and Use of the JWST Science Instrument Aperture
+File" (JWST-STScI-001550).
 """
 
 from __future__ import annotations
@@ -31,16 +31,16 @@ FILTER_KEYS = {"NIRCAM": ("FILTER", "PUPIL"), "NIRISS": ("FILTER", "PUPIL"), "MI
 def assign_wcs(rate: Rate, references: References, options: Options) -> Rate:
     """Attach the world coordinate system of an image.
 
-    Frames: ``detector`` (0-indexed pixels of the exposure), ``v2v3`` (arcsec), ``v2v3vacorr`` (the same without
-    velocity aberration), ``world`` (ICRS, degrees).
+    Frames: ``detector`` (0-indexed pixels of the exposure), ``v2v3`` (arcsec), ``v2v3vacorr`` (the same
+    without velocity aberration), ``world`` (ICRS, degrees).
 
     Parameters
     ----------
     rate : Rate
         With the pointing keywords RA_REF, DEC_REF, V2_REF, V3_REF and ROLL_REF.
     references : References
-        ``distortion`` (pixels of the full frame to V2, V3) and ``filteroffset`` (pixels; where there is none, as for
-        FGS, nothing is shifted).
+        ``distortion`` (pixels of the full frame to V2, V3) and ``filteroffset`` (pixels; where there is none,
+        as for FGS, nothing is shifted).
     options : Options
         None.
 
@@ -120,12 +120,14 @@ def detector_to_v2v3(meta: Meta, reference: ModelReference, offsets: ModelRefere
 def _distortion(reference: ModelReference) -> Model:
     model = reference.tree.get("model")
     if not isinstance(model, Model):
-        raise Unprocessable(f"{reference.name}: the file has no transform under 'model'; give another distortion file")
+        raise Unprocessable(
+            f"{reference.name}: the file has no transform under 'model'; give another distortion file"
+        )
     return model.copy()
 
 
 def filter_offset(meta: Meta, reference: ModelReference) -> tuple[float, float] | None:
-    """Return the shift in pixels (column, row) of the exposure's filter, or None where the file tells none."""
+    """Return the shift in pixels (column, row) of the exposure's filter, None where the file tells none."""
     keys = FILTER_KEYS.get(text(meta.require("INSTRUME")), ())
     wanted = {key.lower(): text(meta.require(key)) for key in keys}
     rows = [
@@ -136,7 +138,9 @@ def filter_offset(meta: Meta, reference: ModelReference) -> tuple[float, float] 
     if not rows or not wanted:
         return None
     if len(rows) > 1:
-        raise Unprocessable(f"{reference.name}: {len(rows)} offsets for {wanted} where one is expected; give another file")
+        raise Unprocessable(
+            f"{reference.name}: {len(rows)} offsets for {wanted} where one is expected; give another file"
+        )
     column, row = rows[0].get("column_offset", "N/A"), rows[0].get("row_offset", "N/A")
     return None if "N/A" in (column, row) else (float(column), float(row))
 
@@ -147,7 +151,9 @@ def aberration(meta: Meta) -> Model:
     if scale is None or scale == 1:
         return Identity(2)
     if not scale > 0:
-        raise Unprocessable(f"{meta.get('FILENAME', 'the product')}: VA_SCALE = {scale} must be positive; mend the header")
+        raise Unprocessable(
+            f"{meta.get('FILENAME', 'the product')}: VA_SCALE = {scale} must be positive; mend the header"
+        )
     v2, v3 = (float(meta.get(keyword) or 0.0) for keyword in ("V2_REF", "V3_REF"))
     transform = Scale(scale, name="dva_scale_v2") & Scale(scale, name="dva_scale_v3") | Shift(
         (1 - scale) * v2, name="dva_v2_shift"
@@ -174,8 +180,13 @@ def v2v3_to_sky(meta: Meta) -> Model:
     return transform
 
 
-def _bounding_box(meta: Meta, shape: tuple[int, ...], reference: ModelReference) -> tuple[tuple[float, float], ...]:
-    """Return ((xmin, xmax), (ymin, ymax)): the reference's for a full frame that has one, else the image's edges."""
+def _bounding_box(
+    meta: Meta, shape: tuple[int, ...], reference: ModelReference
+) -> tuple[tuple[float, float], ...]:
+    """Return ((xmin, xmax), (ymin, ymax)).
+
+    That of the reference for a full frame, where it has one; else the edges of the image.
+    """
     window = Window.of(meta.primary, (shape[0], shape[1]))
     if (window.x, window.y) == (0, 0):
         try:
@@ -183,7 +194,10 @@ def _bounding_box(meta: Meta, shape: tuple[int, ...], reference: ModelReference)
         except NotImplementedError:
             pass
         else:
-            return tuple((max(float(low), -0.5), min(float(high), n - 0.5)) for (low, high), n in zip(box, shape[::-1], strict=True))
+            return tuple(
+                (max(float(low), -0.5), min(float(high), n - 0.5))
+                for (low, high), n in zip(box, shape[::-1], strict=True)
+            )
     return (-0.5, shape[1] - 0.5), (-0.5, shape[0] - 0.5)
 
 

@@ -75,4 +75,4 @@ def usable_flat(reference: ImageReference) -> tuple[NDArray[np.float32], NDArray
 def _relative_variance(reference: ImageReference, flat: NDArray[np.float32]) -> NDArray[np.float32]:
     if reference.err is None:
         return np.zeros_like(flat)
-    return np.square(reference.err / flat)
+    return np.asarray(np.square(reference.err / flat), np.float32)

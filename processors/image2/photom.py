@@ -46,8 +46,8 @@ def photom(rate: Rate, references: References, options: PhotomOptions) -> Rate:
     rate : Rate
         Flat-fielded count rates, DN/s.
     references : References
-        ``photom`` (MJy/sr per DN/s for each filter) and ``area`` (pixel areas over the nominal one; where there is
-        none, the image carries none).
+        ``photom`` (MJy/sr per DN/s for each filter) and ``area`` (pixel areas over the nominal one; where
+        there is none, the image carries none).
     options : PhotomOptions
         See there.
 
@@ -64,7 +64,11 @@ def photom(rate: Rate, references: References, options: PhotomOptions) -> Rate:
     table = references.table("photom")
     conversion = conversion_factor(rate.meta, table, time_correction=options.apply_time_correction)
     area = references.image("area") if "area" in references else None
-    names = [name for name in ("data", "err", "dq", "var_poisson", "var_rnoise", "var_flat") if getattr(rate, name) is not None]
+    names = [
+        name
+        for name in ("data", "err", "dq", "var_poisson", "var_rnoise", "var_flat")
+        if getattr(rate, name) is not None
+    ]
     out = blank_unusable(scaled(rate.edit(*names), conversion))
     sources = [table.keywords] if area is None else [area.keywords, table.keywords]
     meta = out.meta.with_science(
@@ -94,7 +98,9 @@ def conversion_factor(meta: Meta, reference: TableReference, *, time_correction:
     if time_correction:
         conversion /= sensitivity(reference, row, meta)
     if not np.isfinite(conversion):
-        raise Unprocessable(f"{reference.name}: photmjsr is {conversion} in row {row + 1}; give another photom file")
+        raise Unprocessable(
+            f"{reference.name}: photmjsr is {conversion} in row {row + 1}; give another photom file"
+        )
     return conversion
 
 
@@ -120,7 +126,8 @@ def _row(meta: Meta, reference: TableReference, table: np.ndarray) -> int:
 def sensitivity(reference: TableReference, row: int, meta: Meta) -> float:
     """Return the sensitivity at the exposure's time over that of the table.
 
-    The reference may tell a linear, an exponential and a power law, which are multiplied; times are in days (MJD).
+    The reference may tell a linear, an exponential and a power law, which are multiplied. Times are in days
+    (MJD).
 
     Parameters
     ----------
@@ -131,7 +138,11 @@ def sensitivity(reference: TableReference, row: int, meta: Meta) -> float:
     meta : Meta
         With EXPMID.
     """
-    laws = {name.upper().removeprefix("TIMECOEFF_"): table[row] for name, table in reference.tables.items() if name.upper() in _TIME_TABLES}
+    laws = {
+        name.upper().removeprefix("TIMECOEFF_"): table[row]
+        for name, table in reference.tables.items()
+        if name.upper() in _TIME_TABLES
+    }
     if not laws:
         return 1.0
     time = float(meta.require("EXPMID"))

@@ -60,8 +60,8 @@ def matching_rows(table: Any, wanted: Mapping[str, str], reference: Reference) -
     if not keep.any():
         said = ", ".join(f"{column} {value}" for column, value in wanted.items())
         raise Unprocessable(
-            f"{reference.name}: the {reference.reftype} table has no row for {said}; give a file that has one "
-            f"with --set STEP.override_{reference.reftype}=FILE"
+            f"{reference.name}: the {reference.reftype} table has no row for {said}; give a file that has "
+            f"one with --set STEP.override_{reference.reftype}=FILE"
         )
     return np.flatnonzero(keep)
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from itertools import pairwise
 from typing import Any, Final
 
 import numpy as np
@@ -68,7 +69,7 @@ def apertures(meta: Meta, references: References, energies: tuple[int, ...]) -> 
     Unprocessable
         If the reference has none of them, or several annuli.
     """
-    if any(b <= a for a, b in zip(energies, energies[1:], strict=False)):
+    if any(b <= a for a, b in pairwise(energies)):
         raise UsageError(f"aperture_ee1, 2, 3 = {', '.join(map(str, energies))} must ascend")
     reference = references.table("apcorr")
     rows = _rows(meta, reference)
@@ -76,7 +77,8 @@ def apertures(meta: Meta, references: References, energies: tuple[int, ...]) -> 
     sky = {(float(row["skyin"]), float(row["skyout"])) for row in picked}
     if len(sky) != 1:
         raise Unprocessable(
-            f"{reference.name}: apertures of one filter have {len(sky)} background annuli; give another apcorr file"
+            f"{reference.name}: apertures of one filter have {len(sky)} background annuli; give another "
+            "apcorr file"
         )
     scale = float(meta.get("PXSCLRT") or 1.0)
     inner, outer = sky.pop()
@@ -104,7 +106,7 @@ def _rows(meta: Meta, reference: TableReference) -> np.ndarray:
     wanted = selection(meta, keys)
     if "subarray" in wanted and wanted["subarray"] not in {text(entry) for entry in table["subarray"]}:
         wanted["subarray"] = "FULL"
-    return table[matching_rows(table, wanted, reference)]
+    return np.asarray(table[matching_rows(table, wanted, reference)])
 
 
 def _row_of(energy: int, rows: np.ndarray, reference: TableReference) -> Any:
@@ -112,7 +114,8 @@ def _row_of(energy: int, rows: np.ndarray, reference: TableReference) -> Any:
     if len(found) != 1:
         known = ", ".join(f"{100 * fraction:.0f}" for fraction in rows["eefraction"])
         raise Unprocessable(
-            f"{reference.name}: there are {len(found)} apertures of {energy} % encircled energy; choose from {known}"
+            f"{reference.name}: there are {len(found)} apertures of {energy} % encircled energy; "
+            f"choose from {known}"
         )
     return found[0]
 

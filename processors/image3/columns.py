@@ -108,7 +108,8 @@ class Measurements:
         if self.coefficients is None:
             sky = LocalBackground(level=sky.level, level_err=np.zeros_like(sky.level))
         return [
-            aperture_flux(self.data, self.err, self._placed, radius, sky, self._noise) for radius in self.apertures.radii
+            aperture_flux(self.data, self.err, self._placed, radius, sky, self._noise)
+            for radius in self.apertures.radii
         ]
 
     @property
@@ -177,10 +178,14 @@ def _aperture_columns(measured: Measurements) -> list[Column]:
     fluxes = [
         *((f"aper{name}", f"within the {name}% encircled energy circular aperture", light)
           for name, light in zip(names, measured.photometry, strict=True)),
-        ("aper_total", f"corrected to the total from the {names[-1]}% encircled energy aperture; for point sources", total),
+        ("aper_total", f"corrected to the total from the {names[-1]}% aperture; for point sources", total),
     ]  # fmt: skip
     columns: list[Column] = [
-        ("aper_bkg_flux", measured.sky.level * u.Jy, "Local background per pixel: clipped median in the annulus"),
+        (
+            "aper_bkg_flux",
+            measured.sky.level * u.Jy,
+            "Local background per pixel: clipped median in the annulus",
+        ),
         ("aper_bkg_flux_err", measured.sky.level_err * u.Jy, "Standard error of the local background"),
     ]
     for name, what, light in fluxes:
@@ -224,11 +229,17 @@ def _shape_columns(measured: Measurements) -> list[Column]:
         what = f"Concentration index aper{names[large]}_flux / aper{names[small]}_flux"
         columns.append((f"CI_{names[large]}_{names[small]}", indices[-1], what))
     first, second = measured.thresholds
-    sharp, round_ = shapes.sharpness_roundness(np.nan_to_num(measured.data), measured.xy, measured.kernel_fwhm or 2.0)
+    sharp, round_ = shapes.sharpness_roundness(
+        np.nan_to_num(measured.data), measured.xy, measured.kernel_fwhm or 2.0
+    )
     label, distance = shapes.nearest_neighbours(measured.labels, measured.xy)
     return [
         *columns,
-        ("is_extended", (indices[0] > first) & (indices[1] > second), "Flag indicating whether the source is extended"),
+        (
+            "is_extended",
+            (indices[0] > first) & (indices[1] > second),
+            "Flag indicating whether the source is extended",
+        ),
         ("sharpness", sharp, "The DAOFind source sharpness statistic"),
         ("roundness", round_, "The DAOFind source roundness statistic"),
         ("nn_label", label, "The label number of the nearest neighbor"),
@@ -245,16 +256,38 @@ def _isophotal_columns(measured: Measurements) -> list[Column]:
         *_magnitudes("isophotal_abmag", "of the isophotal flux", light, 0.0),
         *_magnitudes("isophotal_vegamag", "of the isophotal flux", light, measured.vega_offset),
         ("isophotal_area", measured.of_segments("area") * u.pix**2, "Isophotal area"),
-        ("semimajor_sigma", measured.of_segments("semimajor_axis") * u.pix, "1-sigma length of the semimajor axis"),
-        ("semiminor_sigma", measured.of_segments("semiminor_axis") * u.pix, "1-sigma length of the semiminor axis"),
-        ("ellipticity", measured.of_segments("ellipticity"), "1 minus the ratio of the semiminor and semimajor axes"),
-        ("orientation", orientation * u.deg, "Angle from the positive x axis to the major axis, counter-clockwise"),
-        ("sky_orientation", _position_angle(measured, orientation) * u.deg, "Position angle from North of the major axis"),
+        (
+            "semimajor_sigma",
+            measured.of_segments("semimajor_axis") * u.pix,
+            "1-sigma length of the semimajor axis",
+        ),
+        (
+            "semiminor_sigma",
+            measured.of_segments("semiminor_axis") * u.pix,
+            "1-sigma length of the semiminor axis",
+        ),
+        (
+            "ellipticity",
+            measured.of_segments("ellipticity"),
+            "1 minus the ratio of the semiminor and semimajor axes",
+        ),
+        (
+            "orientation",
+            orientation * u.deg,
+            "Angle from the positive x axis to the major axis, counter-clockwise",
+        ),
+        (
+            "sky_orientation",
+            _position_angle(measured, orientation) * u.deg,
+            "Position angle from North of the major axis",
+        ),
     ]
     corners = {"ll": ("xmin", "ymin"), "ul": ("xmin", "ymax"), "lr": ("xmax", "ymin"), "ur": ("xmax", "ymax")}
     words = {"ll": "lower-left", "ul": "upper-left", "lr": "lower-right", "ur": "upper-right"}
     for corner, (x, y) in corners.items():
-        columns.append((f"sky_bbox_{corner}", _corner(measured, x, y), f"{words[corner]} vertex of the bounding box"))
+        columns.append(
+            (f"sky_bbox_{corner}", _corner(measured, x, y), f"{words[corner]} vertex of the bounding box")
+        )
     return columns
 
 
@@ -264,7 +297,9 @@ def _correlated(measured: Measurements) -> str:
 
 def _corner(measured: Measurements, x: str, y: str) -> SkyCoord:
     """Return the outer corner of the bounding boxes' pixels."""
-    edges = [measured.of_segments(f"bbox_{axis}") + (0.5 if axis.endswith("max") else -0.5) for axis in (x, y)]
+    edges = [
+        measured.of_segments(f"bbox_{axis}") + (0.5 if axis.endswith("max") else -0.5) for axis in (x, y)
+    ]
     return _sky(measured.wcs, edges[0], edges[1])
 
 
@@ -274,4 +309,4 @@ def _position_angle(measured: Measurements, orientation: Float64) -> Float64:
     ra, dec = measured.wcs(x, y, with_bounding_box=False)
     north = measured.wcs.invert(ra, min(dec + 1e-4, 90.0), with_bounding_box=False)
     angle = np.rad2deg(np.arctan2(north[1] - y, north[0] - x))
-    return np.mod(180.0 - angle + orientation, 360.0)
+    return np.asarray(np.mod(180.0 - angle + orientation, 360.0))

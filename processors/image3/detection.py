@@ -103,4 +103,6 @@ def smooth(data: Float64, uncovered: NDArray[np.bool_], fwhm: float) -> Float64:
 
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyUserWarning)
-        return np.asarray(convolve(data, Gaussian2DKernel(fwhm * gaussian_fwhm_to_sigma), mask=uncovered), float)
+        return np.asarray(
+            convolve(data, Gaussian2DKernel(fwhm * gaussian_fwhm_to_sigma), mask=uncovered), float
+        )

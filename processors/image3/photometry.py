@@ -23,7 +23,8 @@ class Photometry:
     Attributes
     ----------
     flux, flux_err : ndarray (nsource,)
-        Sum in the aperture less the local background, in the image's unit; NaN where part of the aperture has no data.
+        Sum in the aperture less the local background, in the image's unit; NaN where part of the aperture has
+        no data.
     """
 
     flux: Float64
@@ -47,8 +48,8 @@ class LocalBackground:
 def coefficients_of(meta: Meta) -> Float64:
     """Return the correlation coefficients of a mosaic's noise, from its drizzle keywords.
 
-    Files without NOISECOR, and those whose errors already are those of large apertures (NOISECOR = 1), count as
-    uncorrelated.
+    Files without NOISECOR, and those whose errors already are those of large apertures (NOISECOR = 1), count
+    as uncorrelated.
     """
     if abs(float(meta.get("NOISECOR") or 1.0) - 1.0) < 1e-3:
         return INDEPENDENT
@@ -60,13 +61,15 @@ def coefficients_of(meta: Meta) -> Float64:
 def median_ratio(coefficients: Float64) -> float:
     """Return the error of a median of many pixels over that of independent ones.
 
-    The median averages signs; those of two normal variables with coefficient r have the correlation 2/pi arcsin r
-    (Sheppard 1899, Phil. Trans. R. Soc. A 192, 101).
+    The median averages signs; those of two normal variables with coefficient r have the correlation
+    2/pi arcsin r (Sheppard 1899, Phil. Trans. R. Soc. A 192, 101).
     """
     return float(np.sqrt(max((2 / np.pi * np.arcsin(np.clip(coefficients, -1, 1))).sum(), 0.0)))
 
 
-def local_background(data: Float64, xy: Float64, annulus: tuple[float, float], coefficients: Float64) -> LocalBackground:
+def local_background(
+    data: Float64, xy: Float64, annulus: tuple[float, float], coefficients: Float64
+) -> LocalBackground:
     """Return the sky level around sources.
 
     Parameters

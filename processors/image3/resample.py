@@ -9,9 +9,9 @@ import numpy as np
 from numpy.typing import NDArray
 from pydantic import field_validator
 
-from processors.drizzling import footprints
 from processors.drizzling.accumulate import VARIANCES, Drizzling, Image, Mosaic
 from processors.drizzling.correlation import correlation, large_aperture_ratio
+from processors.drizzling.footprints import combined
 from processors.drizzling.grid import Grid, GridChoice, build_grid, fits_cards, parse_s_region
 from processors.drizzling.metadata import exposures
 from processors.drizzling.pixmap import between, pixel_map
@@ -31,26 +31,42 @@ Kernel = Literal["square", "gaussian", "point", "turbo", "lanczos2", "lanczos3"]
 class ResampleOptions(Options):
     """Options of `resample`."""
 
-    pixfrac: float = option(1.0, ge=0, le=1, unit="input pixel", doc="side of the drop that a pixel shrinks to")
+    pixfrac: float = option(
+        1.0, ge=0, le=1, unit="input pixel", doc="side of the drop that a pixel shrinks to"
+    )
     kernel: Kernel = option("square", doc="how a drop's flux is spread over output pixels")
     fillval: str = option("NAN", doc="value of output pixels without coverage: NAN or a number")
     weight_type: Literal["ivm", "exptime"] = option(
         "ivm", doc="weight of a pixel: its inverse read-noise variance, or its measurement time"
     )
     good_bits: str = option(
-        "~DO_NOT_USE+NON_SCIENCE", doc="flags that do no harm, joined by +; behind ~, the flags that leave a pixel out"
+        "~DO_NOT_USE+NON_SCIENCE",
+        doc="flags that do no harm, joined by +; behind ~, the flags that leave a pixel out",
     )
     variance: Literal["propagated", "interpolated"] = option(
-        "propagated", doc="propagate variances exactly, or drizzle standard errors like data, as JWST's pipeline does"
+        "propagated",
+        doc="propagate variances exactly, or drizzle standard errors like data, as JWST's pipeline does",
     )
     pixel_scale_ratio: float = option(1.0, gt=0, le=100, doc="output over input pixel scale")
-    pixel_scale: float | None = option(None, gt=0, unit="arcsec", doc="output pixel scale, instead of the ratio")
-    rotation: float | None = option(None, unit="degree", doc="position angle of the output's y axis; the first input's if not given")
+    pixel_scale: float | None = option(
+        None, gt=0, unit="arcsec", doc="output pixel scale, instead of the ratio"
+    )
+    rotation: float | None = option(
+        None, unit="degree", doc="position angle of the output's y axis; the first input's if not given"
+    )
     output_shape: tuple[int, int] | None = option(None, unit="pixel", doc="size of the output in x and y")
-    crpix: tuple[float, float] | None = option(None, unit="pixel", doc="reference pixel in x and y, 0-indexed")
-    crval: tuple[float, float] | None = option(None, unit="degree", doc="right ascension and declination of the reference pixel")
+    crpix: tuple[float, float] | None = option(
+        None, unit="pixel", doc="reference pixel in x and y, 0-indexed"
+    )
+    crval: tuple[float, float] | None = option(
+        None, unit="degree", doc="right ascension and declination of the reference pixel"
+    )
     pixmap_tolerance: float = option(
-        1e-6, ge=0, le=0.01, unit="output pixel", doc="largest error of interpolated pixel positions; 0 computes each exactly"
+        1e-6,
+        ge=0,
+        le=0.01,
+        unit="output pixel",
+        doc="largest error of interpolated pixel positions; 0 computes each exactly",
     )
 
     @field_validator("fillval")
@@ -78,34 +94,51 @@ def resample(images: ImageSet | Rate, references: References, options: ResampleO
     Returns
     -------
     Resampled
-        Surface brightness in MJy/sr with errors, weights and context. NOISECOR in its header is the noise of a large
-        aperture over that of as many independent pixels.
+        Surface brightness in MJy/sr with errors, weights and context. NOISECOR in its header is the noise of
+        a large aperture over what its pixels' errors add up to when taken as independent.
     """
     if isinstance(images, Rate):
         if images.data.ndim != 2:
             raise NotApplicable(f"the data have {images.data.ndim} axes; only single images are resampled")
         images = ImageSet.single(images)
     first = next(images.load())[1].meta
-    grid = build_grid(_footprints(images), first.wcs, first, _choice(options))
+    footprints = _footprints(images)
+    grid = build_grid(footprints, first.wcs, first, _choice(options))
     how = Drizzling(
         kernel=options.kernel, pixfrac=options.pixfrac, ratio=grid.ratio, fillval=float(options.fillval)
     )
     mosaic = Mosaic(grid.shape, len(images.members), how, interpolate=options.variance == "interpolated")
+    noise, has_flat = _add_all(mosaic, images, grid, options)
+    arrays: dict[str, Any] = mosaic.finish()
+    if not np.any(arrays["wht"] > 0):
+        raise Unprocessable(
+            f"{', '.join(images.names[:3])}: none of the pixels of the {len(images.names)} images is usable; "
+            "look at their DQ, and at good_bits"
+        )
+    if not has_flat:
+        arrays.pop("var_flat")
+    outlines = combined(footprints, grid.wcs)
+    cards = {
+        "NOISECOR": (noise, "Noise of large over independent pixels"),
+        "S_REGION": (
+            "  ".join(polygon(outline) for outline in outlines),
+            "spatial extent of the observation",
+        ),
+    }
+    meta = _meta(images, grid, options).with_science(**cards)
+    return Resampled(meta=replace(meta, quality=_quality(noise, arrays)), **arrays)
+
+
+def _add_all(mosaic: Mosaic, images: ImageSet, grid: Grid, options: ResampleOptions) -> tuple[float, bool]:
+    """Add the images one by one; return their mean noise ratio, and whether any has a flat's variance."""
     ratios, has_flat = [], False
     for name, image in images.load():
         prepared = prepare(image, grid, options, name)
         mosaic.add(prepared, measured_time(image.meta, name) if options.weight_type == "exptime" else None)
         ratios.append(_noise_ratio(prepared.pixmap, options))
         has_flat |= image.var_flat is not None
-    arrays = mosaic.finish()
-    if not np.any(arrays["wht"] > 0):
-        raise Unprocessable(
-            f"{', '.join(images.names[:3])}: none of the pixels of the {len(images.names)} images is usable; look at "
-            "their DQ, and at good_bits"
-        )
-    if not has_flat:
-        arrays.pop("var_flat")
-    return Resampled(meta=_meta(images, grid, options, float(np.mean(ratios)), arrays), **arrays)
+        del image, prepared  # before the next one is loaded
+    return float(np.mean(ratios)), has_flat
 
 
 def prepare(image: Rate, grid: Grid, options: ResampleOptions, name: str) -> Image:
@@ -149,7 +182,9 @@ def measured_time(meta: Meta, name: str) -> float:
         value = meta.get(keyword)
         if value is not None:
             return float(value)
-    raise Unprocessable(f"{name}: the header has neither TMEASURE nor EFFEXPTM, which weight_type = exptime needs")
+    raise Unprocessable(
+        f"{name}: the header has neither TMEASURE nor EFFEXPTM, which weight_type = exptime needs"
+    )
 
 
 def bad_bits(good_bits: str) -> int:
@@ -169,7 +204,9 @@ def bad_bits(good_bits: str) -> int:
     for word in good_bits.removeprefix("~").replace(",", "+").split("+"):
         name = word.strip().upper()
         if not name.isdigit() and name not in DQ.__members__:
-            raise UsageError(f"good_bits names {word.strip()!r}, which is no flag; {suggestion(name, DQ.__members__)}")
+            raise UsageError(
+                f"good_bits names {word.strip()!r}, which is no flag; {suggestion(name, DQ.__members__)}"
+            )
         listed |= int(name) if name.isdigit() else int(DQ[name])
     return listed if good_bits.startswith("~") else ~listed & 0xFFFFFFFF
 
@@ -180,7 +217,12 @@ def usable_window(wcs: Any, shape: tuple[int, ...]) -> tuple[int, int, int, int]
         return 0, shape[1] - 1, 0, shape[0] - 1
     (x0, x1), (y0, y1) = wcs.bounding_box.bounding_box(order="F")
     xmin, ymin = max(0, int(x0 + 0.5)), max(0, int(y0 + 0.5))
-    return xmin, max(xmin, min(shape[1] - 1, int(x1 + 0.5))), ymin, max(ymin, min(shape[0] - 1, int(y1 + 0.5)))
+    return (
+        xmin,
+        max(xmin, min(shape[1] - 1, int(x1 + 0.5))),
+        ymin,
+        max(ymin, min(shape[0] - 1, int(y1 + 0.5))),
+    )
 
 
 def _clean(array: NDArray[Any] | None, good: NDArray[np.bool_]) -> NDArray[np.float32]:
@@ -210,14 +252,18 @@ def _choice(options: ResampleOptions) -> GridChoice:
 
 
 def _noise_ratio(pixmap: NDArray[np.float64], options: ResampleOptions) -> float:
-    """Return the noise of a large aperture over that of independent pixels, at the middle of an image."""
+    """Return the noise of a large aperture over that of independent pixels, at the middle of an image.
+
+    Interpolated errors are those of large apertures already.
+    """
+    if options.variance == "interpolated":
+        return 1.0
     y, x = pixmap.shape[0] // 2, pixmap.shape[1] // 2
     jacobian = np.stack([pixmap[y, x] - pixmap[y, x - 1], pixmap[y, x] - pixmap[y - 1, x]], axis=1)
     return large_aperture_ratio(correlation(options.kernel, options.pixfrac, jacobian))
 
 
-def _meta(images: ImageSet, grid: Grid, options: ResampleOptions, noise: float, arrays: dict[str, Any]) -> Meta:
-    outlines = footprints.combined(_footprints(images), grid.wcs)
+def _meta(images: ImageSet, grid: Grid, options: ResampleOptions) -> Meta:
     primary: dict[str, Any] = {
         "NDRIZ": (len(exposures(images.headers)), "Number of exposures combined"),
         "RESWHT": (options.weight_type, "Drizzle weight type"),
@@ -226,20 +272,18 @@ def _meta(images: ImageSet, grid: Grid, options: ResampleOptions, noise: float, 
         "KERNEL": (options.kernel, "Drizzle kernel"),
         "FILLVAL": (options.fillval, "Value of pixels without coverage"),
     }
-    exposure_time = images.meta.get("EFFEXPTM")
     science: dict[str, Any] = {
         **fits_cards(grid),
         "PIXAR_SR": (grid.area, "Pixel area in steradians"),
         "PIXAR_A2": (grid.scale**2, "Pixel area in arcsec^2"),
-        "NOISECOR": (noise, "Noise of large apertures over independent pixels"),
-        "S_REGION": ("  ".join(polygon(outline) for outline in outlines), "spatial extent of the observation"),
     }
+    exposure_time = images.meta.get("EFFEXPTM")
     if exposure_time is not None:
         science["XPOSURE"] = (exposure_time, "[s] Effective exposure time")
+    return replace(images.meta.with_primary(**primary).with_science(**science), wcs=grid.wcs)
+
+
+def _quality(noise: float, arrays: dict[str, Any]) -> dict[str, float]:
     covered = arrays["wht"] > 0
     depth = np.bitwise_count(arrays["con"].view(np.uint32)).sum(axis=0)[covered].mean()
-    quality = {"noise_correlation": noise, "mean_depth": float(depth), "coverage": float(covered.mean())}
-    meta = images.meta.with_primary(**primary).with_science(**science)
-    return replace(meta, wcs=grid.wcs, quality=quality)
-
-
+    return {"noise_correlation": noise, "mean_depth": float(depth), "coverage": float(covered.mean())}

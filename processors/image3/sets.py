@@ -34,7 +34,10 @@ class ImageSet(Product):
 
     @classmethod
     def of(
-        cls, members: Sequence[Loader], names: Sequence[str] | None = None, headers: Sequence[Meta] | None = None
+        cls,
+        members: Sequence[Loader],
+        names: Sequence[str] | None = None,
+        headers: Sequence[Meta] | None = None,
     ) -> Self:
         """Return a set with its combined metadata.
 
@@ -74,7 +77,9 @@ class ImageSet(Product):
         for name, member in zip(self.names, self.members, strict=True):
             image = member()
             if image.data.ndim != 2:
-                raise Unprocessable(f"{name}: has {image.data.ndim} axes where an image of 2 is needed; give a _cal file")
+                raise Unprocessable(
+                    f"{name}: has {image.data.ndim} axes where an image of 2 is needed; give a _cal file"
+                )
             if image.meta.wcs is None:
                 raise Unprocessable(f"{name}: the image has no WCS; run assign_wcs on it first")
             yield name, image

@@ -75,11 +75,11 @@ def _roundness(heights: Float64, half: int) -> Float64:
     )
     signed = sum(sign * part.sum(axis=(1, 2)) for sign, part in zip((-1, 1, -1, 1), quadrants, strict=True))
     total = np.abs(cut).sum(axis=(1, 2))
-    return np.divide(2.0 * signed, total, out=np.full(len(cut), np.nan), where=total > 0)
+    return np.asarray(np.divide(2.0 * signed, total, out=np.full(len(cut), np.nan), where=total > 0))
 
 
 def nearest_neighbours(labels: NDArray[np.integer], xy: Float64) -> tuple[NDArray[np.int32], Float64]:
-    """Return label and distance (pixels) of each source's nearest neighbour; -1 and NaN where there is none."""
+    """Return label and distance in pixels of each source's nearest neighbour, -1 and NaN without one."""
     label, distance = np.full(len(xy), -1, np.int32), np.full(len(xy), np.nan)
     known = np.flatnonzero(np.isfinite(xy).all(axis=1))
     if known.size > 1:
