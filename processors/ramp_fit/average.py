@@ -71,8 +71,7 @@ class Average:
         first = self._first
         meta = replace(first.meta, tables={k: v for k, v in first.meta.tables.items() if k != "INT_TIMES"})
         if self._sums is None:
-            copies: dict[str, Any] = {k: v.copy() for k, v in first.arrays().items() if k != "shares"}
-            return Rate(meta=meta, **copies)
+            return replace(first, meta=meta, shares=None)
         found = self._sums.result()
         quality: dict[str, Any] = {}
         if first.dof is not None and first.shares is not None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any, Literal
 
@@ -70,16 +71,12 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     ramp = _chosen_groups(ramp, options)
     noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
     fits = _fit_gls(ramp, noise, options) if options.algorithm == "gls" else _fit_ols(ramp, noise, options)
-    shape = (ramp.shape[0], *ramp.shape[2:])
-    quality = options.algorithm == "gls" and options.fit_quality
-    planes = _planes(shape, quality)
-    if options.algorithm == "gls":
-        planes["shares"] = np.empty((shape[0], 2, *shape[1:]), np.float32)
-    for i, slopes in enumerate(fits):
-        for name, found in _named(slopes).items():
-            if name in planes:
-                planes[name][i] = found
+    planes = _stacked(fits, ramp.shape[0], {"chisq", "dof"} if _no_quality(options) else set())
     return settle(Rate(meta=_rate_meta(ramp.meta), first_integration=ramp.first_integration, **planes))
+
+
+def _no_quality(options: RampFitOptions) -> bool:
+    return options.algorithm == "ols" or not options.fit_quality
 
 
 def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
@@ -99,7 +96,7 @@ def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
     return out
 
 
-def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Any:
+def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[gls.Slopes]:
     pattern = read_pattern(ramp.meta, ramp.shape[1])
     for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
         yield gls.fit_slopes(
@@ -107,7 +104,7 @@ def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Any:
         )
 
 
-def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Any:
+def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[gls.Slopes]:
     meta = ramp.meta
     timing = ols.Timing(float(meta.require("TGROUP")), float(meta.require("TFRAME")), int(meta.require("NFRAMES")))
     suppress = options.suppress_one_group
@@ -121,11 +118,20 @@ def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Any:
         )
 
 
-def _planes(shape: tuple[int, ...], quality: bool) -> dict[str, NDArray[Any]]:
-    types = {"data": "f4", "err": "f4", "dq": "u4", "var_poisson": "f4", "var_rnoise": "f4"}
-    if quality:
-        types |= {"chisq": "f4", "dof": "i4"}
-    return {name: np.empty(shape, dtype) for name, dtype in types.items()}
+def _stacked(fits: Iterator[gls.Slopes], nint: int, without: set[str]) -> dict[str, NDArray[Any]]:
+    """Return the planes of all integrations; those of a single one are not copied."""
+    stacked: dict[str, NDArray[Any]] = {}
+    for i, slopes in enumerate(fits):
+        for name, plane in _named(slopes).items():
+            if plane is None or name in without:
+                continue
+            if nint == 1:
+                stacked[name] = plane[np.newaxis]
+                continue
+            if i == 0:
+                stacked[name] = np.empty((nint, *plane.shape), plane.dtype)
+            stacked[name][i] = plane
+    return stacked
 
 
 def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any] | None]:
@@ -136,7 +142,7 @@ def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any] | None]:
         "var_poisson": slopes.var_poisson,
         "var_rnoise": slopes.var_rnoise,
         "chisq": slopes.chi2,
-        "dof": slopes.ndof,
+        "dof": slopes.ndof.astype(np.int32),
         "shares": slopes.shares,
     }
 
