@@ -1,7 +1,7 @@
 """From the slopes of the integrations to the rate of the exposure.
 
-Integrations are added one after the other, so memory does not grow with their number, and any division into blocks gives
-the same bytes as long as the order is kept.
+Integrations are added one after the other, so memory does not grow with their number, and any division into
+blocks gives the same bytes as long as the order is kept.
 """
 
 from __future__ import annotations
@@ -32,13 +32,14 @@ FAINT, BRIGHT = 0, 1
 class GlsRate:
     """Mean of slopes by generalised least squares.
 
-    An integration's weight is its information relative to that of a ramp without any flag in the same pixel. Weights
-    that are plain inverse variances would favour integrations whose Poisson noise came out low, and with it their
-    rate: a bias of a fraction 1/(number of electrons). Here the weights blend the shares at the limits of faint and bright
-    pixels (`Slopes.shares`), which know nothing of the counts, in a proportion that all integrations of a pixel have in
-    common: the part of Poisson noise in a slope's variance at the combined rate. So whole ramps count the same whatever
-    their rates, and as the combined rate is nearly optimal the blend brings in no bias either (Brandt 2024a, section 5).
-    Variances are propagated with these weights.
+    An integration's weight is its information relative to that of a ramp without any flag in the same pixel.
+    Weights that are plain inverse variances would favour integrations whose Poisson noise came out low, and
+    with it their rate: a bias of a fraction 1/(number of electrons). Here the weights blend the shares at the
+    limits of faint and bright pixels (`Slopes.shares`), which know nothing of the counts, in a proportion
+    that all integrations of a pixel have in common: the part of Poisson noise in a slope's variance at the
+    combined rate. So whole ramps count the same whatever their rates, and as the combined rate is nearly
+    optimal the blend brings in no bias either (Brandt 2024a, section 5). Variances are propagated with these
+    weights.
 
     Parameters
     ----------
@@ -202,4 +203,4 @@ def _poisson_part(w: Array, n: int, rate: float, noise: Any) -> float:
     """Part of a whole ramp's variance that is Poisson noise, at a rate in DN/s."""
     gain, read, dark = noise
     _, _, c = reduce(w, n, max(rate + dark, 0.0) / gain, read)
-    return 1.0 - read * readnoise_part(w, n) / c
+    return float(1.0 - read * readnoise_part(w, n) / c)

@@ -1,9 +1,10 @@
 """The covariance of group differences.
 
-A ramp's groups are averages of reads. The charge is a Poisson process, so groups are correlated with all earlier ones; the
-differences of successive groups are correlated with their direct neighbours only, and their covariance matrix is
-tridiagonal (Brandt 2024a, PASP 136, 045004). Everything here works on plain differences ``d_i = y_i - y_(i-1)`` in DN, with
-expectation ``rate * dt_i``; the paper's differences are scaled by ``1 / dt_i``, which changes nothing in the fit.
+A ramp's groups are averages of reads. The charge is a Poisson process, so groups are correlated with all
+earlier ones; the differences of successive groups are correlated with their direct neighbours only, and their
+covariance matrix is tridiagonal (Brandt 2024a, PASP 136, 045004). Everything here works on plain differences
+``d_i = y_i - y_(i-1)`` in DN, with expectation ``rate * dt_i``; the paper's differences are scaled by ``1 /
+dt_i``, which changes nothing in the fit.
 """
 
 from __future__ import annotations
@@ -26,8 +27,8 @@ class ReadPattern:
     Parameters
     ----------
     read_times : tuple of tuple of float
-        For each group the times of its reads, in seconds since the integration's reset. Groups may be uneven in number of
-        reads and in spacing.
+        For each group the times of its reads, in seconds since the integration's reset. Groups may be uneven
+        in number of reads and in spacing.
 
     Raises
     ------
@@ -61,8 +62,8 @@ class ReadPattern:
         Parameters
         ----------
         ngroups, nframes, groupgap, drop_frames1 : int
-            NGROUPS, NFRAMES (reads averaged in a group), GROUPGAP (reads dropped between groups), and reads dropped before
-            the first group (DRPFRMS1).
+            NGROUPS, NFRAMES (reads averaged in a group), GROUPGAP (reads dropped between groups), and reads
+            dropped before the first group (DRPFRMS1).
         frame_time : float
             TFRAME, seconds.
         """
@@ -85,7 +86,7 @@ class ReadPattern:
 
     @cached_property
     def tau(self) -> Float64:
-        """Variance-weighted mean time, `(ngroup,)`, seconds (eq. 11): a group's Poisson variance is ``rate * tau``."""
+        """Variance-weighted mean time, `(ngroup,)`, s (eq. 11): the Poisson variance is ``rate * tau``."""
         taus = []
         for group in self.read_times:
             n = len(group)
@@ -107,10 +108,10 @@ class ReadPattern:
     def coefficients(self) -> Float64:
         """Coefficients of the covariance of the differences of successive groups, `(5, ngroup - 1)`.
 
-        In rows: the differences' time spans (seconds), then the paper's alpha and beta (eqs. 28 and 29) without their
-        factors ``1 / dt^2``: the diagonal for unit Poisson and unit read noise, and for both the element that couples a
-        difference with the one before. A pixel's matrix is Poisson's times rate over gain plus read noise's times the
-        variance of one read.
+        In rows: the differences' time spans (seconds), then the paper's alpha and beta (eqs. 28 and 29)
+        without their factors ``1 / dt^2``: the diagonal for unit Poisson and unit read noise, and for both
+        the element that couples a difference with the one before. A pixel's matrix is Poisson's times rate
+        over gain plus read noise's times the variance of one read.
         """
         t, tau, inverse = self.table
         beta_p, beta_r = np.zeros((2, self.ngroups - 1))
@@ -130,10 +131,11 @@ class PixelNoise:
     gain : ndarray `(ny, nx)`, float32
         Electrons per DN (reference type ``gain``).
     readnoise : ndarray `(ny, nx)`, float32
-        Noise of the difference of two single reads in DN (reference type ``readnoise``, whose unit is CDS noise): one read
-        has ``readnoise / sqrt(2)``, a group of n reads ``readnoise / sqrt(2 n)``.
+        Noise of the difference of two single reads in DN (reference type ``readnoise``, whose unit is CDS
+        noise): one read has ``readnoise / sqrt(2)``, a group of n reads ``readnoise / sqrt(2 n)``.
     dark_rate : ndarray `(ny, nx)`, float32, optional
-        Rate in DN/s that was subtracted from the ramps but still makes Poisson noise (``average_dark_current``).
+        Rate in DN/s that was subtracted from the ramps but still makes Poisson noise
+        (``average_dark_current``).
     """
 
     gain: Float32

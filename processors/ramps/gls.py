@@ -1,9 +1,9 @@
 """Slopes by generalised least squares (Brandt 2024a, PASP 136, 045004).
 
-The covariance of a ramp's differences depends on the count rate, which is what is being fitted. Weights that know the
-data's own fluctuations bias the slope; Brandt (section 5) shows that the bias vanishes to first order when the rate that
-enters the covariance is itself the optimal estimate. So the ramp is fitted twice: weights from a plain mean rate
-give a nearly optimal rate, weights from that rate give the slope.
+The covariance of a ramp's differences depends on the count rate, which is what is being fitted. Weights that
+know the data's own fluctuations bias the slope; Brandt (section 5) shows that the bias vanishes to first
+order when the rate that enters the covariance is itself the optimal estimate. So the ramp is fitted twice:
+weights from a plain mean rate give a nearly optimal rate, weights from that rate give the slope.
 """
 
 from __future__ import annotations
@@ -66,12 +66,14 @@ class Slopes:
     chi2 : ndarray `(ny, nx)`, float32
         Chi-squared of the fit (zero for the algorithm that has none).
     ndiff, ndof : ndarray `(ny, nx)`, integer
-        Differences of groups used (0 where there was no fit, or only a single group) and chi-squared's degrees of freedom.
+        Differences of groups used (0 where there was no fit, or only a single group) and chi-squared's
+        degrees of freedom.
     dq : ndarray `(ny, nx)`, uint32
         Pixel flags: the input's, and what the groups add.
     shares : ndarray `(2, ny, nx)`, float32, or None
-        Of one integration, by generalised least squares: its information relative to a ramp of which all groups are good,
-        where read noise dominates and where Poisson noise does. They depend on flags alone, never on the counts.
+        Of one integration, by generalised least squares: its information relative to a ramp of which all
+        groups are good, where read noise dominates and where Poisson noise does. They depend on flags alone,
+        never on the counts.
     """
 
     slope: Float32
@@ -101,8 +103,8 @@ def fit_slopes(
     data : ndarray `(ngroup, ny, nx)`, float32
         Ramps in DN.
     groupdq : ndarray `(ngroup, ny, nx)`, uint8
-        Group flags. DO_NOT_USE groups are left out and bridged, JUMP_DET breaks the ramp between the group before and the
-        flagged one, SATURATED ends it. Other bits are ignored.
+        Group flags. DO_NOT_USE groups are left out and bridged, JUMP_DET breaks the ramp between the group
+        before and the flagged one, SATURATED ends it. Other bits are ignored.
     pattern : ReadPattern
         Read times of the groups.
     noise : PixelNoise
@@ -110,15 +112,15 @@ def fit_slopes(
     pixeldq : ndarray `(ny, nx)`, uint32, optional
         Pixel flags; pixels with DO_NOT_USE are not fitted.
     suppress_one_group : bool
-        Whether ramps with a single good group, in an exposure of several groups, count as having none. If not, and it is
-        the first group, its rate is the group's value over its mean time, with the read noise of a difference (what the
-        standard pipeline does).
+        Whether ramps with a single good group, in an exposure of several groups, count as having none. If
+        not, and it is the first group, its rate is the group's value over its mean time, with the read noise
+        of a difference (what the standard pipeline does).
 
     Returns
     -------
     Slopes
-        Rates and errors. Where nothing can be fitted (no usable difference, no positive finite gain or read noise) all
-        is NaN and DO_NOT_USE is set.
+        Rates and errors. Where nothing can be fitted (no usable difference, no positive finite gain or read
+        noise) all is NaN and DO_NOT_USE is set.
 
     Raises
     ------
@@ -144,7 +146,7 @@ def fit_slopes(
 
 
 def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern) -> None:
-    """Raise ValueError unless data and flags have one shape `(ngroup, ny, nx)` and the pattern as many groups."""
+    """Raise ValueError unless data and flags are both `(ngroup, ny, nx)`, and the pattern agrees."""
     if data.ndim != 3 or data.shape != groupdq.shape:
         raise ValueError(f"data {data.shape} and groupdq {groupdq.shape} must both be (ngroup, ny, nx)")
     if groupdq.dtype != np.uint8:
@@ -201,7 +203,7 @@ def _write(fit: Any, y: int, x: int, out: Any) -> None:
 
 
 @kernel
-def _pixel_flags(seen: int, gain: float, readnoise: float) -> int:
+def _pixel_flags(seen: np.uint8, gain: float, readnoise: float) -> np.uint32:
     """Flags of a pixel from its groups' and from its references."""
     flags = np.uint32(seen & (SAT | JUMP))
     if not (gain > 0.0 and np.isfinite(gain)):
@@ -250,7 +252,8 @@ def _lane(lanes: Array, k: int, ndiff: int) -> Any:
 
 @kernel
 def _fit_ramp(w: Array, n: int, noise: Any, whole: Any) -> Any:
-    """Slope, its Poisson and read-noise variances, chi-squared, shares, n; the covariance's rate is refined once.
+    """Slope, its Poisson and read-noise variances, chi-squared, shares, n; the covariance's rate is refined
+    once.
 
     `whole` has the number of differences of a ramp without flags, and its information as in `_whole`.
     """
@@ -274,7 +277,7 @@ def _fit_ramp(w: Array, n: int, noise: Any, whole: Any) -> Any:
 
 @kernel
 def _fit_single(value: float, table: Array, noise: Any, whole: Any) -> Any:
-    """Rate from the first group alone: its charge since the reset over its mean time; returns what `_fit_ramp` does."""
+    """Rate from the first group alone, its charge over its mean time; returns what `_fit_ramp` does."""
     gain, read, dark = noise
     t = table[0, 0]
     rate = value / t
@@ -285,7 +288,8 @@ def _fit_single(value: float, table: Array, noise: Any, whole: Any) -> Any:
 
 @kernel
 def _whole(table: Array) -> tuple[float, float]:
-    """Information ``dt C^-1 dt`` of a ramp without flags, for unit read noise alone and for unit Poisson noise alone.
+    """Information ``dt C^-1 dt`` of a ramp without flags, for unit read noise alone and for unit Poisson
+    noise alone.
 
     A single group stands for itself where there is no more.
     """

@@ -15,8 +15,8 @@ from processors.ramps.kernels import DNU, JUMP, SAT, parallel_kernel
 class Neighbours:
     """Which jumps spread to the four neighbouring pixels, by their significance.
 
-    Charge leaks between pixels by capacitive coupling and diffusion, so a neighbour of a strong hit is spoilt below its own
-    detection threshold.
+    Charge leaks between pixels by capacitive coupling and diffusion, so a neighbour of a strong hit is spoilt
+    below its own detection threshold.
 
     Parameters
     ----------

@@ -1,13 +1,14 @@
 """Cosmic rays by likelihood (Brandt 2024b, PASP 136, 045005).
 
-A hit adds an unknown charge to one difference of a ramp, or shares it between two when it falls within an averaged group.
-Freeing one difference, or two successive ones, lowers chi-squared; the exact decrease for every candidate follows from
-one factorisation of the covariance. The best candidate beyond its threshold is taken out, and so on until none is left.
+A hit adds an unknown charge to one difference of a ramp, or shares it between two when it falls within an
+averaged group. Freeing one difference, or two successive ones, lowers chi-squared; the exact decrease for
+every candidate follows from one factorisation of the covariance. The best candidate beyond its threshold is
+taken out, and so on until none is left.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -58,7 +59,8 @@ class JumpThresholds:
     two : float
         The same for two successive differences; the same false-alarm probability with two degrees of freedom.
     after : tuple of (float, int)
-        Pairs of a jump's size in DN and the number of groups after it that are flagged too, when it is at least that big.
+        Pairs of a jump's size in DN and the number of groups after it that are flagged too, when it is at
+        least that big.
     neighbours : Neighbours or None
         Growth into the four neighbouring pixels.
     """
@@ -66,7 +68,7 @@ class JumpThresholds:
     one: float = 20.25
     two: float = 23.8
     after: tuple[tuple[float, int], ...] = ()
-    neighbours: Neighbours | None = Neighbours()
+    neighbours: Neighbours | None = field(default_factory=Neighbours)
 
 
 def find_jumps(
@@ -98,9 +100,9 @@ def find_jumps(
     Returns
     -------
     ndarray `(ngroup, ny, nx)`, uint8
-        A copy of `groupdq` with JUMP_DET on each group whose difference from the group before is spoilt. Groups with
-        SATURATED or DO_NOT_USE get no JUMP_DET, except where a difference across unusable groups jumps: there the group
-        that ends it.
+        A copy of `groupdq` with JUMP_DET on each group whose difference from the group before is spoilt.
+        Groups with SATURATED or DO_NOT_USE get no JUMP_DET, except where a difference across unusable groups
+        jumps: there the group that ends it.
 
     Raises
     ------
@@ -160,7 +162,7 @@ def _search(data: Array, groupdq: Array, tables: Any, planes: Any, how: Any, see
 
 @kernel
 def _judge_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Array, factors: Any) -> None:
-    """Chi-squared of the clean ramps of a piece of a row, in SA; no jump can lower it by more than all of it."""
+    """Chi-squared of the clean ramps of a piece of a row, in SA; no jump can lower it by more than that."""
     gain, readnoise, dark = noise
     n = gain.size
     ndiff = differences.shape[0]
@@ -214,8 +216,8 @@ def _typical_rate(w: Array, n: int) -> float:
             j -= 1
         rates[j] = rate
     if n == 2:
-        return rates[0]
-    return 0.5 * (rates[(n - 1) // 2] + rates[n // 2])
+        return float(rates[0])
+    return float(0.5 * (rates[(n - 1) // 2] + rates[n // 2]))
 
 
 @kernel
@@ -237,8 +239,9 @@ def _inverse(w: Array, n: int, slope: float) -> None:
 def _best_candidate(w: Array, n: int, c: float, cuts: Any) -> tuple[int, int, float]:
     """Find the candidate that exceeds its threshold by most.
 
-    With P = C^-1 - q q / c, z = P d, freeing differences S lowers chi-squared by ``z_S (P_SS)^-1 z_S``. Two are only freed
-    together where they share an averaged group, which a hit can split, and two or more would be left.
+    With P = C^-1 - q q / c, z = P d, freeing differences S lowers chi-squared by ``z_S (P_SS)^-1 z_S``. Two
+    are only freed together where they share an averaged group, which a hit can split, and two or more would
+    be left.
 
     Returns
     -------
@@ -280,7 +283,7 @@ def _remove(w: Array, n: int, first: int, count: int, end: Array) -> int:
 
 @kernel
 def _flag(found: Array, after: Array, groupdq: Array) -> None:
-    """Set JUMP_DET on the found groups, and on those after big ones that are neither saturated nor unusable."""
+    """Set JUMP_DET on the found groups, and on usable ones after big jumps."""
     ngroup = groupdq.size
     for g in range(1, ngroup):
         if found[0, g] == 0.0:

@@ -1,12 +1,13 @@
 """What the kernels for single ramps share: from groups to differences, and the tridiagonal solution.
 
-A ramp is described in a scratch array `w` of shape `(NSCRATCH, ngroup)`, allocated once per row of pixels. Its rows are
-named by the constants here.
+A ramp is described in a scratch array `w` of shape `(NSCRATCH, ngroup)`, allocated once per row of pixels.
+Its rows are named by the constants here.
 """
 
 from __future__ import annotations
 
-from typing import Any
+from collections.abc import Callable
+from typing import Any, TypeVar, cast
 
 import numpy as np
 from numba import njit
@@ -15,16 +16,26 @@ from numpy.typing import NDArray
 from schemas.dq import DQ
 
 Array = NDArray[Any]
-kernel = njit(cache=True, error_model="numpy")
-parallel_kernel = njit(cache=True, error_model="numpy", parallel=True)
-"""Compilers: division by zero gives infinity, as in numpy, and no branch."""
+Function = TypeVar("Function", bound=Callable[..., Any])
+
+
+def kernel(function: Function) -> Function:
+    """Compile a function; division by zero gives infinity, as in numpy, and costs no branch."""
+    return cast(Function, njit(cache=True, error_model="numpy")(function))
+
+
+def parallel_kernel(function: Function) -> Function:
+    """Compile a function with parallel loops, otherwise as `kernel`."""
+    return cast(Function, njit(cache=True, error_model="numpy", parallel=True)(function))
+
 
 DNU = np.uint8(DQ.DO_NOT_USE)
 SAT = np.uint8(DQ.SATURATED)
 JUMP = np.uint8(DQ.JUMP_DET)
 
 D, DT, AP, AR, BP, BR, INV, L, V, U = range(10)
-"""Rows of scratch: difference, its time span, the covariance's diagonal and lower off-diagonal (Poisson and read-noise
+"""Rows of scratch: difference, its time span, the covariance's diagonal and lower off-diagonal (Poisson and
+read-noise
 parts), and of the factorisation the inverse pivots, multipliers and the two reduced right-hand sides."""
 NSCRATCH = 10
 TILE = 64
@@ -53,7 +64,7 @@ def gather(data: Array, groupdq: Array, place: tuple[int, int], values: Array, f
     """
     ngroup, _, nx = data.shape
     y, x0 = place
-    n = min(values.shape[0], nx - x0)
+    n: int = min(values.shape[0], nx - x0)
     for g in range(ngroup):
         for k in range(n):
             values[k, g] = data[g, y, x0 + k]
@@ -65,9 +76,9 @@ def gather(data: Array, groupdq: Array, place: tuple[int, int], values: Array, f
 def collect(values: Array, flags: Array, table: Array, w: Array, end: Array) -> tuple[int, int]:
     """Form the usable differences of one ramp.
 
-    A group that is flagged DO_NOT_USE or not finite is left out and its neighbours are joined by one longer difference, so
-    that only the bad group's own information is lost. A jump in a group makes the difference that ends there, or
-    that spans it, unusable. The first saturated group ends the ramp.
+    A group that is flagged DO_NOT_USE or not finite is left out and its neighbours are joined by one longer
+    difference, so that only the bad group's own information is lost. A jump in a group makes the difference
+    that ends there, or that spans it, unusable. The first saturated group ends the ramp.
 
     Parameters
     ----------
@@ -76,8 +87,8 @@ def collect(values: Array, flags: Array, table: Array, w: Array, end: Array) -> 
     table : ndarray `(3, ngroup)`
         `ReadPattern.table`.
     w : ndarray `(NSCRATCH, ngroup)`
-        Rows D to BR are written: the difference, and the covariance's coefficients (Brandt 2024a, eqs. 28 and 29, not
-        scaled by time) of each difference with itself and with the one before.
+        Rows D to BR are written: the difference, and the covariance's coefficients (Brandt 2024a, eqs. 28 and
+        29, not scaled by time) of each difference with itself and with the one before.
     end : ndarray `(ngroup,)`, int64
         The group at which each difference ends.
 
@@ -116,8 +127,8 @@ def collect(values: Array, flags: Array, table: Array, w: Array, end: Array) -> 
 def reduce(w: Array, n: int, poisson: float, read: float) -> tuple[float, float, float]:
     """Factorise the covariance C = L P L^T and form the sums of the fit.
 
-    The pivots of a positive definite matrix stay positive, so this needs no rescaling for long ramps, unlike the
-    determinants of the paper's recursion (Brandt 2024a, section 4), to which it is equivalent.
+    The pivots of a positive definite matrix stay positive, so this needs no rescaling for long ramps, unlike
+    the determinants of the paper's recursion (Brandt 2024a, section 4), to which it is equivalent.
 
     Parameters
     ----------
@@ -162,4 +173,4 @@ def readnoise_part(w: Array, n: int) -> float:
         below = q
         q = w[V, i] * w[INV, i] - w[L, i + 1] * below
         total += q * (q * w[AR, i] + 2.0 * below * w[BR, i + 1])
-    return total
+    return float(total)

@@ -1,13 +1,13 @@
 """Slopes by ordinary least squares with optimal weights, as the standard pipeline's default.
 
-A ramp is cut into segments at flagged groups. Each segment gets a weighted straight line, with weights that depend on its
-signal-to-noise ratio (Fixsen et al. 2000, PASP 112, 1350, table 2; Offenberg et al. 2001, PASP 113, 240); segments are
-joined with their read-noise weights. The formulae for the variances are those of the JWST pipeline's documentation of
-ramp_fitting, section "Detailed algorithms".
+A ramp is cut into segments at flagged groups. Each segment gets a weighted straight line, with weights that
+depend on its signal-to-noise ratio (Fixsen et al. 2000, PASP 112, 1350, table 2; Offenberg et al. 2001, PASP
+113, 240); segments are joined with their read-noise weights. The formulae for the variances are those of the
+JWST pipeline's documentation of ramp_fitting, section "Detailed algorithms".
 
-Two of the standard pipeline's habits are not followed, because they make numbers up: a ramp without any good group that
-is not wholly saturated or unusable gets NaN and DO_NOT_USE (there: a rate of 0 with an error of 0), and values that are not
-finite count as unusable (there: as 0 DN).
+Two of the standard pipeline's habits are not followed, because they make numbers up: a ramp without any good
+group that is not wholly saturated or unusable gets NaN and DO_NOT_USE (there: a rate of 0 with an error of
+0), and values that are not finite count as unusable (there: as 0 DN).
 """
 
 from __future__ import annotations
@@ -61,8 +61,8 @@ def median_rate(
 ) -> NDArray[np.float64]:
     """Median rate of one integration, from which Poisson variances are worked out.
 
-    The standard pipeline averages this over all integrations of an exposure before it works out any variance: average
-    what this returns and give it to `fit_slopes`.
+    The standard pipeline averages this over all integrations of an exposure before it works out any variance:
+    average what this returns and give it to `fit_slopes`.
 
     Parameters
     ----------
@@ -104,7 +104,8 @@ def fit_slopes(
     data : ndarray `(ngroup, ny, nx)`, float32
         Ramps in DN.
     groupdq : ndarray `(ngroup, ny, nx)`, uint8
-        Group flags. Any but PERSISTENCE ends a segment; a segment may begin with a group that is flagged JUMP_DET only.
+        Group flags. Any but PERSISTENCE ends a segment; a segment may begin with a group that is flagged
+        JUMP_DET only.
     timing : Timing
         Group and frame time, reads in a group.
     noise : PixelNoise
@@ -119,8 +120,8 @@ def fit_slopes(
     Returns
     -------
     Slopes
-        Rates and errors; variances and errors of pixels without a rate are 0, as in JWST's products. `chi2` and `ndof` are 0;
-        `ndiff` is the number of group intervals in the segments used.
+        Rates and errors; variances and errors of pixels without a rate are 0, as in JWST's products. `chi2`
+        and `ndof` are 0; `ndiff` is the number of group intervals in the segments used.
 
     Raises
     ------
@@ -145,14 +146,16 @@ def fit_slopes(
 def _checked(data: Float32, groupdq: NDArray[np.uint8]) -> tuple[Float32, NDArray[np.uint8]]:
     if data.ndim != 3 or data.shape != groupdq.shape or groupdq.dtype != np.uint8:
         raise ValueError(
-            f"data {data.shape} and groupdq {groupdq.shape} {groupdq.dtype} must both be (ngroup, ny, nx), the flags uint8"
+            f"data {data.shape} and groupdq {groupdq.shape} {groupdq.dtype} must both be (ngroup, ny, nx), "
+            "the flags uint8"
         )
     return np.ascontiguousarray(data, np.float32), np.ascontiguousarray(groupdq)
 
 
 @kernel
 def _prepare(values: Array, flags: Array, suppress: bool) -> tuple[int, int]:
-    """Mark what is not finite, and the whole of ramps with a single good group when those are suppressed, DO_NOT_USE.
+    """Mark what is not finite, and the whole of ramps with a single good group when those are suppressed,
+    DO_NOT_USE.
 
     Returns the number of unflagged groups, and of those that are saturated or unusable.
     """
@@ -189,7 +192,7 @@ def _median_rates(data: Array, groupdq: Array, times: Any, suppress: bool, out: 
 
 @kernel
 def _median_of_ramp(values: Array, flags: Array, group_time: float, rates: Array) -> float:
-    """Median of the differences that do not end in a jump and touch no unusable group; else the first group's rate."""
+    """Median of the differences without jumps and unusable groups; else the first group's rate."""
     n = 0
     for g in range(1, values.size):
         if flags[g] & (SAT | DNU | JUMP) or flags[g - 1] & (SAT | DNU):
@@ -203,7 +206,7 @@ def _median_of_ramp(values: Array, flags: Array, group_time: float, rates: Array
         n += 1
     if n == 0:
         return np.nan if flags[0] & (SAT | DNU) else np.float64(values[0]) / group_time
-    return 0.5 * (rates[(n - 1) // 2] + rates[n // 2])
+    return float(0.5 * (rates[(n - 1) // 2] + rates[n // 2]))
 
 
 @parallel_kernel
@@ -240,7 +243,7 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
 
 
 @kernel
-def _pixel_flags(flags: Array, gain: float, unusable: int) -> int:
+def _pixel_flags(flags: Array, gain: float, unusable: int) -> np.uint32:
     """Flags of a pixel that decide whether it is fitted: persistence, jump, unusable ramp, no gain."""
     seen = np.uint32(0)
     saturated = 0
@@ -260,7 +263,7 @@ def _pixel_flags(flags: Array, gain: float, unusable: int) -> int:
 
 
 @kernel
-def _saturated(flags: Array) -> int:
+def _saturated(flags: Array) -> np.uint32:
     for g in range(flags.size):
         if flags[g] & SAT:
             return SAT32
@@ -301,8 +304,8 @@ def _segments(flags: Array, segments: Array) -> int:
 def _fit_segments(values: Array, segments: Array, times: Any, pixel: Any, weights: Array) -> Any:
     """Slope, error, Poisson and read-noise variance (DN/s) of a ramp, and its number of intervals.
 
-    `times` are the spacing of groups and the time of a single group (s); `pixel` is gain (e-/DN), noise of a group (DN) and
-    rate with dark (DN/s).
+    `times` are the spacing of groups and the time of a single group (s); `pixel` is gain (e-/DN), noise of a
+    group (DN) and rate with dark (DN/s).
     """
     gain, sigma, rate = pixel
     weight_p, weight_r, weight_e, total, intervals = 0.0, 0.0, 0.0, 0.0, 0
@@ -368,7 +371,7 @@ def _regime(signal: float, sigma: float) -> int:
 
 
 def _weights(ngroup: int) -> NDArray[np.float64]:
-    """Weights ``(|i - mid| / mid)**P`` of the groups of segments, `(regime, length, ngroup)` (Fixsen et al. 2000)."""
+    """Weights ``(|i - mid| / mid)**P`` of segments' groups, `(regime, length, ngroup)`, of Fixsen et al."""
     weights = np.ones((len(POWERS), ngroup + 1, ngroup))
     for length in range(3, ngroup + 1):
         mid = (length - 1) / 2

@@ -1,8 +1,8 @@
 """The fit of clean ramps, many at a time.
 
-Most ramps have no flag at all, and so the same covariance coefficients. They are fitted in step, a piece of a row at a
-time, with the loop over pixels innermost, which compilers turn into vector instructions. The operations and their order for
-a pixel are those of `kernels.reduce`.
+Most ramps have no flag at all, and so the same covariance coefficients. They are fitted in step, a piece of a
+row at a time, with the loop over pixels innermost, which compilers turn into vector instructions. The
+operations and their order for a pixel are those of `kernels.reduce`.
 """
 
 from __future__ import annotations
@@ -15,14 +15,15 @@ from processors.ramps.kernels import DNU, JUMP, SAT, TILE, Array, kernel
 
 FLAGGED = np.uint8(DNU | SAT | JUMP)
 POISSON, READ, SPAN, SA, SB, SC, SR = range(7)
-"""Rows of the lanes: the covariance's coefficients (DN^2/s and DN^2), DN from first to last group, the three sums of
+"""Rows of the lanes: the covariance's coefficients (DN^2/s and DN^2), DN from first to last group, the three
+sums of
 `kernels.reduce`, and that of `kernels.readnoise_part`."""
 NLANES = 7
 
 
 @kernel
 def workspace(ngroup: int) -> Any:
-    """Allocate what one row of pixels needs: lanes `(NLANES, TILE)`, differences and factors `(n, TILE)`, flags `(TILE,)`."""
+    """Allocate lanes `(NLANES, TILE)`, differences and factors `(ngroup - 1, TILE)`, and flags `(TILE,)`."""
     n = max(ngroup - 1, 1)
     lanes = np.empty((NLANES, TILE))
     factors = (np.empty((n, TILE)), np.empty((n, TILE)), np.empty((n, TILE)))
@@ -121,8 +122,8 @@ def readnoise_parts(coefficients: Array, lanes: Array, factors: Any, n: int) -> 
 def medians(differences: Array, coefficients: Array, rates: Array, n: int) -> None:
     """Sort the rates of each lane's differences into `rates` `(ndiff, TILE)`, by Batcher's merge exchange.
 
-    Which elements are compared does not depend on their values, so all lanes go in step (Knuth, The Art of Computer
-    Programming 3, algorithm 5.2.2M).
+    Which elements are compared does not depend on their values, so all lanes go in step (Knuth, The Art of
+    Computer Programming 3, algorithm 5.2.2M).
     """
     ndiff = differences.shape[0]
     for i in range(ndiff):

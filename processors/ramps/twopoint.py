@@ -1,14 +1,15 @@
 """Cosmic rays by two-point differences, as the standard pipeline's default.
 
-Differences of successive groups are compared with their median over the ramp and all integrations (Anderson and Gordon
-2011, PASP 123, 1237). With few differences the largest outlier is taken out and the median formed again, until
-none is left; with many, all are judged at once; with many integrations, each difference is clipped against the
-same difference in the others. Arithmetic is done in the precisions of the standard pipeline, so that flags agree to the bit.
+Differences of successive groups are compared with their median over the ramp and all integrations (Anderson
+and Gordon 2011, PASP 123, 1237). With few differences the largest outlier is taken out and the median formed
+again, until none is left; with many, all are judged at once; with many integrations, each difference is
+clipped against the same difference in the others. Arithmetic is done in the precisions of the standard
+pipeline, so that flags agree to the bit.
 """
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 import numpy as np
@@ -44,7 +45,7 @@ class TwoPoint:
     threshold: float = 4.0
     threshold_three: float = 5.0
     threshold_two: float = 6.0
-    neighbours: Neighbours | None = Neighbours()
+    neighbours: Neighbours | None = field(default_factory=Neighbours)
     after: tuple[tuple[float, int], ...] = ()
     single_pass: int = 10
     clip_integrations: int = 100
@@ -75,7 +76,8 @@ def find_jumps(
     Returns
     -------
     ndarray `(nint, ngroup, ny, nx)`, uint8
-        A copy of `groupdq` with JUMP_DET on the group after each jump, and never on groups with SATURATED or DO_NOT_USE.
+        A copy of `groupdq` with JUMP_DET on the group after each jump, and never on groups with SATURATED or
+        DO_NOT_USE.
 
     Raises
     ------
@@ -84,8 +86,8 @@ def find_jumps(
     """
     if data.ndim != 4 or data.shape != groupdq.shape or groupdq.dtype != np.uint8:
         raise ValueError(
-            f"data {data.shape} and groupdq {groupdq.shape} {groupdq.dtype} must both be (nint, ngroup, ny, nx), "
-            "the flags uint8"
+            f"data {data.shape} and groupdq {groupdq.shape} {groupdq.dtype} must both be "
+            "(nint, ngroup, ny, nx), the flags uint8"
         )
     options = TwoPoint() if settings is None else settings
     flags = np.array(groupdq, order="C")
@@ -125,9 +127,11 @@ def _detect(data: Array, flags: Array, nframes: int, noise: PixelNoise, how: Any
 
 @kernel
 def _differences(values: Array, flags: Array, gain: float, diffs: Array) -> int:
-    """Differences of one pixel's groups in electrons, NaN where a group is unusable; returns how many are not.
+    """Differences of one pixel's groups in electrons, NaN where a group is unusable; returns how many are
+    not.
 
-    `values` and `flags` hold the integrations one after the other, `(nint * ngroup,)`; `diffs` is `(nint, ngroup - 1)`.
+    `values` and `flags` hold the integrations one after the other, `(nint * ngroup,)`; `diffs` is `(nint,
+    ngroup - 1)`.
     """
     n, k = 0, 0
     for i in range(diffs.shape[0]):
@@ -161,14 +165,14 @@ def _median(values: Array, scratch: Array, skip: float) -> float:
                 j -= 1
             scratch[j] = value
     # the mean of the middle two as numpy takes it
-    return scratch[n // 2] if n % 2 else (scratch[n // 2 - 1] + scratch[n // 2]) / 2.0
+    return float(scratch[n // 2] if n % 2 else (scratch[n // 2 - 1] + scratch[n // 2]) / 2.0)
 
 
 @kernel
 def _sigma(median: float, variance: float) -> float:
     """Noise of a difference in electrons; NaN instead of 0, so that nothing exceeds it."""
     sigma = np.sqrt(abs(median) + variance)
-    return sigma if sigma != 0.0 else np.nan
+    return float(sigma) if sigma != 0.0 else np.nan
 
 
 @parallel_kernel
@@ -220,7 +224,7 @@ def _judge_all(diffs: Array, criterion: Any, marks: Array) -> None:
 
 @kernel
 def _judge_largest(diffs: Array, n: int, criterion: Any, marks: Array, scratch: Array) -> None:
-    """Flag the largest outlier, leave it out, and start again, until there is none; `diffs` (absolute) are overwritten."""
+    """Flag the largest outlier, leave it out, start again, until there is none; `diffs` are overwritten."""
     variance, limits = criterion
     rounded = False
     while n >= 2:
@@ -269,7 +273,7 @@ def _clipped_median(diffs: Array, n: int, scratch: Array) -> float:
 
 @parallel_kernel
 def _clip_integrations(data: Array, flags: Array, gain: Array, threshold: float) -> None:
-    """Clip each difference against the same one in all integrations (median and standard deviation, at most 5 times)."""
+    """Clip each difference against the same one in all integrations, by median and standard deviation."""
     nint, ngroup, ny, nx = data.shape
     for y in prange(ny):
         diffs = np.empty((nint, ngroup - 1))
@@ -316,7 +320,7 @@ def _bounds(column: Array, threshold: float, scratch: Array) -> tuple[float, flo
 
 
 def _unflag_full_groups(flags: NDArray[np.uint8]) -> None:
-    """Take the jumps out of groups where every pixel has one or is unusable: a common shift, not cosmic rays."""
+    """Take the jumps out of groups where every pixel has one or is unusable: a common shift, no hits."""
     for integration in flags:
         for group in integration:
             if ((group & np.uint8(JUMP | DNU)) != 0).all():

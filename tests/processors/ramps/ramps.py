@@ -1,4 +1,4 @@
-"""Simulated ramps with known truth, forward from photons and reads; nothing of the code under test is used."""
+"""Simulated ramps with known truth, forward from photons and reads, with nothing of the code under test."""
 
 import numpy as np
 
@@ -13,7 +13,7 @@ def read_times(ngroups, nframes=1, gap=0):
 
 
 def simulate(times, rate, shape, seed, hit=None):
-    """Ramps `(ngroup, *shape)` in DN for a rate in e-/s, with a hit per pixel: (number of the read, electrons)."""
+    """Ramps `(ngroup, *shape)` in DN for a rate in e-/s; `hit` is (number of the read, electrons)."""
     rng = np.random.default_rng(seed)
     charge = np.zeros(shape)
     last, read, groups = 0.0, 0, []

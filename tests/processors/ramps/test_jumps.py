@@ -65,7 +65,8 @@ def test_hits_within_averaged_groups():
     inside = read % 8 != 0
     found = jumped(flags).sum(axis=0)
     assert (found > 0).mean() > 0.97
-    # freeing the other neighbour as well gains more than the thresholds' distance of 3.55 in some 10 % of cases
+    # freeing the other neighbour as well gains more than the thresholds' distance of 3.55 in some 10 % of
+    # cases
     assert 0.85 < (found[~inside] == 1).mean() < 0.95
     middle = (read % 8 > 1) & (read % 8 < 7) & (read >= 8) & (read < 56)
     assert (found[middle] == 2).mean() > 0.9
@@ -92,7 +93,9 @@ def test_hit_across_an_unusable_group_is_flagged_at_its_end():
     flags[3] = DQ.DO_NOT_USE
     flags[7] = DQ.SATURATED
     got = find(data, times, flags)
-    assert jumped(got[4]).all() and not jumped(got[3]).any() and not jumped(got[7]).any()
+    assert jumped(got[4]).all()
+    assert not jumped(got[3]).any()
+    assert not jumped(got[7]).any()
 
 
 def test_known_jumps_stay_and_are_not_searched():
@@ -102,7 +105,8 @@ def test_known_jumps_stay_and_are_not_searched():
     flags = np.zeros(data.shape, np.uint8)
     flags[2] = DQ.JUMP_DET
     got = find(data, times, flags)
-    assert (got[2] == DQ.JUMP_DET).all() and (got != flags).any(axis=0).mean() < 5e-3
+    assert (got[2] == DQ.JUMP_DET).all()
+    assert (got != flags).any(axis=0).mean() < 5e-3
 
 
 def test_skips_unusable_pixels_and_short_ramps():
@@ -130,7 +134,8 @@ def test_neighbours(sigma, spreads):
     got = find(data, times, flags, jumps.JumpThresholds(neighbours=Neighbours(10.0, 200.0)))
     assert jumped(got[4, 4, 4])
     assert_array_equal(jumped(got[4, [3, 5, 4], [4, 4, 3]]), spreads)
-    assert not jumped(got[4, 4, 5]) and not jumped(got[4, [3, 3, 5, 5], [3, 5, 3, 5]]).any()
+    assert not jumped(got[4, 4, 5])
+    assert not jumped(got[4, [3, 3, 5, 5], [3, 5, 3, 5]]).any()
 
 
 def test_groups_after_bright_jumps():

@@ -1,4 +1,4 @@
-"""Slopes by ordinary least squares, against truth and on bad input; the standard pipeline's numbers are in tests/parity."""
+"""Slopes by ordinary least squares, against truth and on bad input (parity: tests/parity)."""
 
 import numpy as np
 import pytest
@@ -22,7 +22,8 @@ def test_recovers_the_rate(rate):
     assert (
         0.85 < np.std((slope - rate) / (got.err * GAIN)) < 1.2
     )  # its formulae know no correlation of groups
-    assert (got.ndiff == 9).all() and not got.dq.any()
+    assert (got.ndiff == 9).all()
+    assert not got.dq.any()
 
 
 def test_segments_are_joined():
@@ -33,7 +34,8 @@ def test_segments_are_joined():
     flags[9] = DQ.SATURATED
     got = ols.fit_slopes(data, flags, TIMING, PixelNoise(*planes(SHAPE)))
     assert abs(got.slope.mean() * GAIN - 20) < 4 * got.slope.std() * GAIN / 128
-    assert (got.ndiff == 7).all() and (got.dq == DQ.JUMP_DET | DQ.SATURATED).all()
+    assert (got.ndiff == 7).all()
+    assert (got.dq == DQ.JUMP_DET | DQ.SATURATED).all()
 
 
 def test_bad_values_give_flags_not_crashes():
