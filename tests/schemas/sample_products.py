@@ -53,10 +53,11 @@ def science() -> dict[str, Any]:
 
 def meta(shape: tuple[int, ...], nint: int = 1, wcs: Any = None) -> Meta:
     step = StepRecord(step="jump", outcome="complete", options={"rejection_threshold": 4.0})
-    times = np.zeros(nint, [("integration_number", "i4"), ("int_start_MJD_UTC", "f8"), ("note", "S7")])
+    columns = [f"int_{when}_{scale}" for scale in ("MJD_UTC", "BJD_TDB") for when in ("start", "mid", "end")]
+    times = np.zeros(nint, [("integration_number", "i4"), *((name, "f8") for name in columns)])
     times["integration_number"] = np.arange(1, nint + 1)
-    times["int_start_MJD_UTC"] = 61000.25 + np.arange(nint)
-    times["note"] = b"fine"
+    for place, name in enumerate(columns):
+        times[name] = 61000.25 + np.arange(nint) + 0.1 * place
     return Meta(
         primary=Keywords(primary(shape, nint)),
         science=Keywords(science()),
