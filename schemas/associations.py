@@ -9,7 +9,7 @@ from typing import Any
 from pydantic import BaseModel, ConfigDict, Field, ValidationError
 
 from schemas.canonical import canonical_json
-from schemas.errors import Unprocessable
+from schemas.errors import Unprocessable, explained
 
 
 class Member(BaseModel):
@@ -70,12 +70,12 @@ def read_association(path: str | Path) -> Association:
     Unprocessable
         If it is not there, is no JSON, or is no association.
     """
+    with explained(path, "read"):
+        content = Path(path).read_bytes()
     try:
-        tree: Any = json.loads(Path(path).read_text())
+        tree: Any = json.loads(content)
         return Association.model_validate(tree)
-    except OSError as error:
-        raise Unprocessable(f"{path}: {error.strerror or error}; check the path") from None
-    except (ValueError, ValidationError) as error:
+    except (ValueError, ValidationError, RecursionError) as error:
         first = "; ".join(str(error).splitlines()[:3])
         raise Unprocessable(
             f"{path}: this is no JWST association ({first}); give a *_asn.json file"

@@ -147,7 +147,7 @@ class Meta:
     def keywords(self) -> dict[str, Any]:
         """Return all keywords with values, the primary header's before the science one's."""
         both = {**dict(self.science), **dict(self.primary)}
-        return {keyword: value for keyword, value in both.items() if keyword not in ("", "COMMENT", "HISTORY")}
+        return {name: value for name, value in both.items() if name not in ("", "COMMENT", "HISTORY")}
 
     def require(self, keyword: str) -> Any:
         """Return a keyword's value.

@@ -112,8 +112,8 @@ class Rate(Product):
     chisq, dof : ndarray of float32 and of int32, optional
         Of the straight-line fit, where it was asked for.
     shares : ndarray of float32 (nint, 2, ny, nx), optional
-        How much each integration knows relative to a whole ramp, where read noise dominates and where Poisson noise
-        does; for the average over integrations, and in no file.
+        How much each integration knows relative to a whole ramp, where read noise dominates and where Poisson
+        noise does; for the average over integrations, and in no file.
     first_integration : int
         Index in the exposure of the first integration.
     """

@@ -15,7 +15,8 @@ from numpy.typing import NDArray
 
 from schemas.arrays import read_values
 from schemas.dq import translate
-from schemas.errors import Unprocessable
+from schemas.errors import Unprocessable, explained
+from schemas.headers import open_file, scan
 from schemas.references import (
     ImageReference,
     ModelReference,
@@ -58,6 +59,7 @@ def load(path: str | Path, reftype: str, digest: str, window: Window) -> Referen
     file = Path(path)
     if reftype in MODELS:
         return _model(file, reftype, digest)
+    _check_whole(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -69,22 +71,34 @@ def load(path: str | Path, reftype: str, digest: str, window: Window) -> Referen
                 if reftype in RAMPS:
                     return _ramp(file, hdus, window, common)
                 return _image(file, hdus, window, common)
-    except (OSError, KeyError, ValueError, TypeError) as error:
-        raise Unprocessable(
-            f"{file}: cannot be read as a {reftype} reference ({error}); give another file"
-        ) from error
+    except (OSError, KeyError, IndexError, ValueError, TypeError, AttributeError, fits.VerifyError) as error:
+        raise _unreadable(file, reftype, error) from error
+
+
+def _check_whole(file: Path) -> None:
+    """Refuse a file that is cut off, whose last arrays astropy would leave out without a word."""
+    fd = open_file(file)
+    try:
+        scan(fd, file)
+    finally:
+        os.close(fd)
+
+
+def _unreadable(file: Path, reftype: str, error: Exception) -> Unprocessable:
+    reason = " ".join(str(error).split())[:200] or type(error).__name__
+    return Unprocessable(f"{file}: cannot be read as a {reftype} reference ({reason}); give another file")
 
 
 def _model(file: Path, reftype: str, digest: str) -> ModelReference:
     import asdf
 
+    with explained(file, "read"):
+        file.open("rb").close()
     try:
         with asdf.open(file, lazy_load=False, memmap=False) as opened:
             tree = dict(opened.tree)
     except Exception as error:  # asdf raises whatever its extensions raise
-        raise Unprocessable(
-            f"{file}: cannot be read as a {reftype} reference ({error}); give another file"
-        ) from error
+        raise _unreadable(file, reftype, error) from error
     return ModelReference(
         reftype=reftype, name=file.name, digest=digest, keywords=tree.get("meta", {}), tree=tree
     )
@@ -97,6 +111,8 @@ def _tables(hdus: Any) -> dict[str, np.ndarray]:
             rows = np.array(hdu.data)
             rows.dtype.names = tuple(name.lower() for name in rows.dtype.names or ())
             found[hdu.name] = rows
+    if not found:
+        raise KeyError("it has no table")
     return found
 
 
