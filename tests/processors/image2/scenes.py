@@ -18,8 +18,12 @@ AREA_SR = float(np.deg2rad(SCALE / 3600) ** 2)
 
 def distortion_model(centre=(63.5, 63.5), v2v3=(120.0, -527.0), strength=1.0):
     """Pixels of the full frame to V2, V3: a parity flip, some rotation and terms up to third order."""
-    x = Polynomial2D(3, c0_0=0, c1_0=-SCALE, c0_1=2e-4 * strength, c2_0=3e-8 * strength, c1_1=-2e-8 * strength, c0_3=1e-12)
-    y = Polynomial2D(3, c0_0=0, c1_0=1e-4 * strength, c0_1=SCALE, c0_2=4e-8 * strength, c1_1=1e-8 * strength, c3_0=-2e-12)
+    x = Polynomial2D(
+        3, c0_0=0, c1_0=-SCALE, c0_1=2e-4 * strength, c2_0=3e-8 * strength, c1_1=-2e-8 * strength, c0_3=1e-12
+    )
+    y = Polynomial2D(
+        3, c0_0=0, c1_0=1e-4 * strength, c0_1=SCALE, c0_2=4e-8 * strength, c1_1=1e-8 * strength, c3_0=-2e-12
+    )
     inverse_x = Polynomial2D(1, c1_0=-1 / SCALE)
     inverse_y = Polynomial2D(1, c0_1=1 / SCALE)
     polynomial = Mapping((0, 1, 0, 1)) | x & y
@@ -28,7 +32,9 @@ def distortion_model(centre=(63.5, 63.5), v2v3=(120.0, -527.0), strength=1.0):
 
 
 def model(reftype, tree):
-    return ModelReference(reftype=reftype, name=f"jwst_nircam_{reftype}_0001.asdf", digest="0" * 64, keywords={}, tree=tree)
+    return ModelReference(
+        reftype=reftype, name=f"jwst_nircam_{reftype}_0001.asdf", digest="0" * 64, keywords={}, tree=tree
+    )
 
 
 def distortion(**values):
@@ -36,7 +42,10 @@ def distortion(**values):
 
 
 def filteroffset(column=0.0, row=0.0):
-    return model("filteroffset", {"filters": [{"filter": "F150W", "pupil": "CLEAR", "column_offset": column, "row_offset": row}]})
+    return model(
+        "filteroffset",
+        {"filters": [{"filter": "F150W", "pupil": "CLEAR", "column_offset": column, "row_offset": row}]},
+    )
 
 
 def image_reference(reftype, data, err=None, dq=None, keywords=None):
