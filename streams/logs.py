@@ -8,7 +8,8 @@ from __future__ import annotations
 
 import logging
 import sys
-from typing import Any, Final, Literal
+import warnings
+from typing import Any, Final, Literal, TextIO
 
 import structlog
 
@@ -35,12 +36,30 @@ def configure(level: int = logging.WARNING, style: Format = "console") -> None:
         logger_factory=_StandardError,
         cache_logger_on_first_use=False,
     )
-    logging.captureWarnings(True)
+    _capture_libraries(level)
+
+
+def _capture_libraries(level: int) -> None:
+    from astropy import log  # takes over warnings when it is imported: so first it, then we
+
+    log.handlers.clear()  # it would write a second line
+    warnings.showwarning = _warned
     root = logging.getLogger()
     root.handlers[:] = [_Forward()]
     root.setLevel(level)
-    # A library's warning is for its developers: people who calibrate see it only when they ask for all.
-    logging.getLogger("py.warnings").setLevel(logging.WARNING if level <= logging.INFO else logging.ERROR)
+
+
+def _warned(
+    message: Warning | str,
+    category: type[Warning],
+    filename: str,
+    lineno: int,
+    file: TextIO | None = None,
+    line: str | None = None,
+) -> None:
+    """Log a warning as information: it is for developers, and users see it when they ask for all."""
+    logger = structlog.get_logger("calstream")
+    logger.info(str(message), warning=category.__name__, where=f"{filename}:{lineno}")
 
 
 class _StandardError:

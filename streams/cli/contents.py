@@ -29,8 +29,8 @@ SHOWN: Final = (
 KINDS: Final = {
     "raw": "raw exposure (Level 1b)",
     "ramp": "ramp, with jumps flagged",
-    "image": "image of slopes, or calibrated",
-    "cube": "images of slopes, one for each integration, or calibrated",
+    "image": "image",
+    "cube": "images, one for each integration",
     "resampled": "resampled image",
     "segmentation": "segmentation map",
 }
@@ -116,7 +116,7 @@ def _product(path: Path, file: ProductFile, everything: bool) -> Description:
         for plane in file.layout.planes
         if file.has(plane.extname)
     ]
-    kind = KINDS[file.layout_name]
+    kind = _kind(file)
     sections: list[Section] = [
         ("Arrays", ("extension", "shape (slowest axis first)", "type"), planes),
         ("Keywords", ("", ""), _keyword_rows(file.meta, everything)),
@@ -127,6 +127,15 @@ def _product(path: Path, file: ProductFile, everything: bool) -> Description:
         sections.append(("Tables", ("extension", "rows", "columns"), tables))
     sections += [_quality(file, plane) for plane in ("pixeldq", "groupdq", "dq") if _has(file, plane)]
     return Description(path=path, kind=kind, sections=sections, provenance=file.meta.provenance)
+
+
+def _kind(file: ProductFile) -> str:
+    kind = KINDS[file.layout_name]
+    if file.layout_name not in ("image", "cube"):
+        return kind
+    unit = str(file.meta.get("BUNIT", "")).strip()
+    calibrated = "calibrated" if unit.lower().startswith("mjy") else "count rates"
+    return f"{kind}: {calibrated}" + (f" ({unit})" if unit else "")
 
 
 def _has(file: ProductFile, attribute: str) -> bool:

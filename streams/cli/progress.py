@@ -60,8 +60,12 @@ class Plain:
         for line in endings(summary.endings):
             self._say(line)
 
+    def stop(self) -> None:
+        """Stop drawing: there is nothing to stop."""
+
     def interrupted(self, out: Path) -> None:
         """Tell that the user stopped the run."""
+        self.stop()
         print(f"calstream: interrupted; products that were finished are in {out}", file=sys.stderr)
 
     def _say(self, line: str) -> None:
@@ -71,7 +75,7 @@ class Plain:
     def _complain(self, note: Done) -> None:
         if self._debug and note.error is not None:
             traceback.print_exception(note.error)
-        about = "" if note.sentence.startswith(note.name) else f"{note.name}: "
+        about = "" if note.name in note.sentence else f"{note.name}: "
         hint = ", with what --debug shows" if "internal error" in note.sentence and not self._debug else ""
         print(f"calstream: {about}{note.sentence}{hint}", file=sys.stderr, flush=True)
 
@@ -129,6 +133,7 @@ class Terminal(Plain):
         self._rows = _Rows()
         self._notes: list[Done] = []
         self._closed = False
+        self._live = Live(self, console=console, refresh_per_second=8, vertical_overflow="crop")
 
     def __rich__(self) -> Table:
         """Return the table with the tally below it."""
@@ -162,9 +167,19 @@ class Terminal(Plain):
         if note.sentence:
             self._complain(note)
 
+    def start(self) -> None:
+        """Begin to draw."""
+        self._live.start()
+
+    def stop(self) -> None:
+        """Draw the last state of all products, and no more."""
+        self._closed = True
+        self._live.vertical_overflow = "visible"
+        self._live.stop()
+
     def finished(self, summary: RunSummary, out: Path) -> None:
         """Leave the table as it is, with where each file's road ended below it."""
-        self._closed = True
+        self.stop()
         self._console.print(f"products are in [bold]{escape(str(out))}[/]", highlight=False)
         for line in endings(summary.endings):
             self._console.print(line, highlight=False, markup=False)
@@ -188,8 +203,11 @@ def reporter(*, quiet: bool, debug: bool) -> Iterator[Plain]:
         yield Plain(quiet=quiet, debug=debug)
         return
     shown = Terminal(console, debug=debug)
-    with Live(shown, console=console, refresh_per_second=8, vertical_overflow="crop"):
+    shown.start()
+    try:
         yield shown
+    finally:
+        shown.stop()
 
 
 def tally(notes: Sequence[Done]) -> str:
