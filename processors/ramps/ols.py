@@ -233,7 +233,7 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
                     pixel = (np.float64(gain[y, x]), sigma, rate)
                     if n:
                         times = (group_time, first_time if single else group_time)
-                        fit = _fit_segments(ramps[k], segments[:n], times, pixel, weights)
+                        fit = _fit_segments(ramps[k], (segments, n), times, pixel, weights)
                     if not np.isfinite(fit[SLOPE]):
                         dq[y, x] |= DNU32
                 for i in range(4):
@@ -301,23 +301,24 @@ def _segments(flags: Array, segments: Array) -> int:
 
 
 @kernel
-def _fit_segments(values: Array, segments: Array, times: Any, pixel: Any, weights: Array) -> Any:
+def _fit_segments(values: Array, which: Any, times: Any, pixel: Any, weights: Array) -> Any:
     """Slope, error, Poisson and read-noise variance (DN/s) of a ramp, and its number of intervals.
 
-    `times` are the spacing of groups and the time of a single group (s); `pixel` is gain (e-/DN), noise of a
-    group (DN) and rate with dark (DN/s).
+    `which` are the segments and their number; `times` are the spacing of groups and the time of a single
+    group (s); `pixel` is gain (e-/DN), noise of a group (DN) and rate with dark (DN/s).
     """
     gain, sigma, rate = pixel
     weight_p, weight_r, weight_e, total, intervals = 0.0, 0.0, 0.0, 0.0, 0
-    for i in range(segments.shape[0]):
-        start, stop = segments[i]
+    segments, count = which
+    for i in range(count):
+        start, stop = segments[i, 0], segments[i, 1]
         length = stop - start
         if length == 1:
             span, time = times[1], times[1]
             slope = np.float64(values[start]) / time
         else:
             span, time = times[0] * (length - 1), times[0]
-            slope = _segment_slope(values[start:stop], gain, sigma, weights) / time
+            slope = _segment_slope(values, (start, length), gain, sigma, weights) / time
         size = max(length, 2)
         var_r = 12.0 * (sigma / time) ** 2 / (size**3 - size)
         var_p = rate / (gain * span)
@@ -339,21 +340,22 @@ def _bounded(variance: float) -> float:
 
 
 @kernel
-def _segment_slope(values: Array, gain: float, sigma: float, weights: Array) -> float:
+def _segment_slope(values: Array, where: Any, gain: float, sigma: float, weights: Array) -> float:
     """Slope of a segment in DN per group."""
-    n = values.size
+    start, n = where
+    origin = np.float64(values[start])  # subtracted so that the difference of the sums loses no digits
+    rise = np.float64(values[start + n - 1]) - origin
     if n == 2:
-        return np.float64(values[1]) - np.float64(values[0])
-    weight = weights[_regime((np.float64(values[n - 1]) - np.float64(values[0])) * gain, sigma * gain), n]
+        return rise
+    regime = _regime(rise * gain, sigma * gain)
     sw, sx, sy, sxx, sxy = 0.0, 0.0, 0.0, 0.0, 0.0
     for i in range(n):
-        value = np.float64(values[i]) - np.float64(
-            values[0]
-        )  # small numbers: the sums' difference loses no digits
-        wx = weight[i] * i
-        sw += weight[i]
+        value = np.float64(values[start + i]) - origin
+        weight = weights[regime, n, i]
+        wx = weight * i
+        sw += weight
         sx += wx
-        sy += weight[i] * value
+        sy += weight * value
         sxx += wx * i
         sxy += wx * value
     return (sw * sxy - sx * sy) / (sw * sxx - sx * sx)

@@ -126,30 +126,33 @@ def _detect(data: Array, flags: Array, nframes: int, noise: PixelNoise, how: Any
 
 
 @kernel
-def _differences(values: Array, flags: Array, gain: float, diffs: Array) -> int:
-    """Differences of one pixel's groups in electrons, NaN where a group is unusable; returns how many are
-    not.
+def _differences(values: Array, flags: Array, gain: float, ngroup: int, diffs: Array) -> int:
+    """Differences of one pixel's groups in electrons, NaN where a group is unusable.
 
-    `values` and `flags` hold the integrations one after the other, `(nint * ngroup,)`; `diffs` is `(nint,
-    ngroup - 1)`.
+    Integrations follow one another: `values` and `flags` are `(nint * ngroup,)`, `diffs` is
+    `(nint * (ngroup - 1),)`. Returns how many are not NaN.
     """
-    n, k = 0, 0
-    for i in range(diffs.shape[0]):
-        for g in range(diffs.shape[1]):
-            diffs[i, g] = np.float32(values[k + 1] * gain) - np.float32(values[k] * gain)
-            if (flags[k + 1] | flags[k]) & UNUSABLE:
-                diffs[i, g] = np.nan
-            n += not np.isnan(diffs[i, g])
-            k += 1
-        k += 1
+    n = 0
+    for j in range(diffs.size):
+        k = _group(j, ngroup)
+        diffs[j] = np.float32(values[k] * gain) - np.float32(values[k - 1] * gain)
+        if (flags[k] | flags[k - 1]) & UNUSABLE:
+            diffs[j] = np.nan
+        n += not np.isnan(diffs[j])
     return n
+
+
+@kernel
+def _group(j: int, ngroup: int) -> int:
+    """Index of the group at which a difference ends, both counted through all integrations."""
+    return j + j // (ngroup - 1) + 1
 
 
 @kernel
 def _median(values: Array, scratch: Array, skip: float) -> float:
     """Median of what is neither NaN nor equal to `skip`; NaN if there is nothing."""
     n = 0
-    for value in values.ravel():
+    for value in values:
         if not np.isnan(value) and value != skip:
             scratch[n] = value
             n += 1
@@ -184,48 +187,45 @@ def _search(data: Array, groupdq: Array, planes: Any, how: Any, seeds: Array) ->
     for y in prange(ny):
         ramps = np.empty((TILE, nint * ngroup), np.float32)
         flags = np.empty((TILE, nint * ngroup), np.uint8)
-        diffs, work = np.empty((nint, ngroup - 1)), np.empty((nint, ngroup - 1))
-        scratch = np.empty(nint * (ngroup - 1))
+        diffs, work, scratch = np.empty((3, nint * (ngroup - 1)))
         for x0 in range(0, nx, TILE):
             for k in range(gather(stack[0], stack[1], (y, x0), ramps, flags)):
                 x = x0 + k
-                n = _differences(ramps[k], flags[k], gain[y, x], diffs)
+                n = _differences(ramps[k], flags[k], gain[y, x], ngroup, diffs)
                 if n == 0:
                     continue
                 median = _median(diffs, scratch, np.nan)
                 noise = np.float32(readnoise[y, x] * gain[y, x])
                 variance = np.float64(np.float32(noise * noise)) / nframes
                 sigma = _sigma(median, variance)
-                marks = flags[k].reshape(nint, ngroup)
                 if mode == 1:
-                    _judge_all(diffs, (median, sigma, limits[0]), marks)
+                    _judge_all(diffs, (median, sigma, limits[0]), ngroup, flags[k])
                 elif mode == 2:
                     work[:] = np.abs(diffs)
-                    _judge_largest(work, n, (variance, limits), marks, scratch)
-                for i in range(nint):
-                    for g in range(1, ngroup):
-                        if marks[i, g] & JUMP:
-                            groupdq[i, g, y, x] = marks[i, g]
-                            ratio = abs(diffs[i, g - 1] - median) / sigma
-                            if seeds.size and ratio > span[0] and ratio < span[1]:
-                                seeds[i, g, y, x] = True
+                    _judge_largest(work, n, (variance, limits, ngroup), flags[k], scratch)
+                for j in range(diffs.size):
+                    group = _group(j, ngroup)
+                    if flags[k, group] & JUMP:
+                        i, g = group // ngroup, group % ngroup
+                        groupdq[i, g, y, x] = flags[k, group]
+                        ratio = abs(diffs[j] - median) / sigma
+                        if seeds.size and ratio > span[0] and ratio < span[1]:
+                            seeds[i, g, y, x] = True
 
 
 @kernel
-def _judge_all(diffs: Array, criterion: Any, marks: Array) -> None:
+def _judge_all(diffs: Array, criterion: Any, ngroup: int, marks: Array) -> None:
     """Flag every difference beyond the threshold."""
     median, sigma, threshold = criterion
-    nint, n = diffs.shape
-    for i in range(nint):
-        for g in range(n):
-            if np.isfinite(diffs[i, g]) and abs(diffs[i, g] - median) / sigma > threshold:
-                marks[i, g + 1] |= JUMP
+    for j in range(diffs.size):
+        if np.isfinite(diffs[j]) and abs(diffs[j] - median) / sigma > threshold:
+            marks[_group(j, ngroup)] |= JUMP
 
 
 @kernel
 def _judge_largest(diffs: Array, n: int, criterion: Any, marks: Array, scratch: Array) -> None:
     """Flag the largest outlier, leave it out, start again, until there is none; `diffs` are overwritten."""
-    variance, limits = criterion
+    variance, limits, ngroup = criterion
     rounded = False
     while n >= 2:
         median = _clipped_median(diffs, n, scratch)
@@ -233,27 +233,26 @@ def _judge_largest(diffs: Array, n: int, criterion: Any, marks: Array, scratch: 
             median = np.float64(np.float32(median))
         sigma = _sigma(median, variance)
         largest = -1.0
-        for value in diffs.ravel():
+        for value in diffs:
             ratio = np.float64(abs(np.float32(value - median))) / sigma
             if ratio > largest:
                 largest = ratio
         if not largest > (limits[0] if n >= 4 else (limits[1] if n == 3 else limits[2])):
             break
-        n -= _flag_largest(diffs, (median, sigma, largest), marks)
+        n -= _flag_largest(diffs, (median, sigma, largest), ngroup, marks)
         rounded = True
 
 
 @kernel
-def _flag_largest(diffs: Array, where: Any, marks: Array) -> int:
+def _flag_largest(diffs: Array, where: Any, ngroup: int, marks: Array) -> int:
     """Flag and leave out the differences with the largest ratio; return how many."""
     median, sigma, largest = where
     count = 0
-    for i in range(diffs.shape[0]):
-        for g in range(diffs.shape[1]):
-            if np.float64(abs(np.float32(diffs[i, g] - median))) / sigma == largest:
-                marks[i, g + 1] |= JUMP
-                diffs[i, g] = np.nan
-                count += 1
+    for j in range(diffs.size):
+        if np.float64(abs(np.float32(diffs[j] - median))) / sigma == largest:
+            marks[_group(j, ngroup)] |= JUMP
+            diffs[j] = np.nan
+            count += 1
     return count
 
 
@@ -261,7 +260,7 @@ def _flag_largest(diffs: Array, where: Any, marks: Array) -> int:
 def _clipped_median(diffs: Array, n: int, scratch: Array) -> float:
     """Median without the largest value (four or more), median (three), or the smaller (two)."""
     largest, smallest = -np.inf, np.inf
-    for value in diffs.ravel():
+    for value in diffs:
         if value > largest:
             largest = value
         if value < smallest:
@@ -276,16 +275,16 @@ def _clip_integrations(data: Array, flags: Array, gain: Array, threshold: float)
     """Clip each difference against the same one in all integrations, by median and standard deviation."""
     nint, ngroup, ny, nx = data.shape
     for y in prange(ny):
-        diffs = np.empty((nint, ngroup - 1))
+        diffs = np.empty(nint * (ngroup - 1))
         column = np.empty(nint)
         scratch = np.empty(nint)
         for x in range(nx):
-            _differences(data[:, :, y, x].ravel(), flags[:, :, y, x].ravel(), gain[y, x], diffs)
+            _differences(data[:, :, y, x].ravel(), flags[:, :, y, x].ravel(), gain[y, x], ngroup, diffs)
             for g in range(ngroup - 1):
-                column[:] = diffs[:, g]
+                column[:] = diffs[g :: ngroup - 1]
                 low, high = _bounds(column, threshold, scratch)
                 for i in range(nint):
-                    value = diffs[i, g]
+                    value = diffs[i * (ngroup - 1) + g]
                     if np.isfinite(value) and (value < low or value > high):
                         flags[i, g + 1, y, x] |= JUMP
 
@@ -332,18 +331,23 @@ def _flag_after(data: Array, flags: Array, gain: Array, sizes: Array) -> None:
     """Flag the groups after big jumps (sizes in electrons), unless saturated or unusable."""
     nint, ngroup, ny, nx = data.shape
     for y in prange(ny):
-        diffs = np.empty((nint, ngroup - 1))
-        scratch = np.empty(nint * (ngroup - 1))
+        diffs, scratch = np.empty((2, nint * (ngroup - 1)))
         until = np.empty(ngroup, np.bool_)
         for x in range(nx):
-            if _differences(data[:, :, y, x].ravel(), flags[:, :, y, x].ravel(), gain[y, x], diffs) == 0:
+            if (
+                _differences(data[:, :, y, x].ravel(), flags[:, :, y, x].ravel(), gain[y, x], ngroup, diffs)
+                == 0
+            ):
                 continue
             median = _median(diffs, scratch, np.nan)
             for i in range(nint):
                 until[:] = False
                 for g in range(1, ngroup):
                     for k in range(sizes.shape[0]):
-                        if flags[i, g, y, x] & JUMP and diffs[i, g - 1] - median >= sizes[k, 0]:
+                        if (
+                            flags[i, g, y, x] & JUMP
+                            and diffs[i * (ngroup - 1) + g - 1] - median >= sizes[k, 0]
+                        ):
                             until[g : min(ngroup, g + 1 + int(sizes[k, 1]))] = True
                 for g in range(1, ngroup):
                     if until[g] and not flags[i, g, y, x] & UNUSABLE:
