@@ -84,7 +84,9 @@ def test_its_command_works_beside_folders_of_the_same_names(environment: Path, d
 
 
 def test_its_packages_come_from_the_wheel(environment: Path, tmp_path: Path) -> None:
-    code = f"import {', '.join(sorted(PACKAGES))}; print(*(m.__file__ for m in ({', '.join(sorted(PACKAGES))})))"
+    code = (
+        f"import {', '.join(sorted(PACKAGES))}; print(*(m.__file__ for m in ({', '.join(sorted(PACKAGES))})))"
+    )
     found = started([environment / "python", "-c", code], tmp_path)
     assert found.returncode == 0, found.stderr
     assert all(Path(path).is_relative_to(environment.parent) for path in found.stdout.split())
