@@ -182,7 +182,7 @@ values = st.recursive(
 )
 
 
-@settings(max_examples=80, deadline=None)
+@settings(max_examples=40, deadline=None)
 @given(
     steps=st.dictionaries(st.text("abc_", min_size=1), st.dictionaries(st.text("abc", min_size=1), values))
 )

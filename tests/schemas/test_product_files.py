@@ -283,7 +283,7 @@ def test_same_wcs_gives_the_same_bytes_in_every_process() -> None:
             [sys.executable, "-c", program], env={**os.environ, "PYTHONHASHSEED": seed}, cwd=root,
             capture_output=True, check=True, text=True,
         ).stdout
-        for seed in ("1", "2", "3", "4")
+        for seed in ("1", "2")
     }  # fmt: skip
     assert said == {hashlib.sha256(wcs_to_bytes(sample.sky_wcs())).hexdigest() + "\n"}
 
