@@ -111,7 +111,7 @@ def _lagrange(t: float) -> Array:
 
 
 def _pixel_mean(samples: Array) -> Array:
-    return ndimage.uniform_filter(samples, OVERSAMPLE, mode="constant")
+    return np.asarray(ndimage.uniform_filter(samples, OVERSAMPLE, mode="constant"))
 
 
 def segments() -> list[tuple[float, float]]:

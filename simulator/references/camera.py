@@ -30,7 +30,7 @@ from simulator.references.files import About, definitions, frame_keywords, image
 
 ENERGIES = (10, 20, 30, 40, 50, 60, 70, 80)
 """Encircled energies of the aperture corrections, per cent."""
-ANNULUS = (30.0, 40.0)
+ANNULUS = (18.0, 26.0)
 """Radii of the background annulus, pixels."""
 
 Pair = tuple[str, str]
@@ -269,7 +269,7 @@ def write_abvegaoffset(instrument: str, pairs: list[Pair], path: Path) -> None:
     columns: dict[str, list[Any]] = {"filter": [p[0] for p in pairs], "pupil": [p[1] for p in pairs]}
     names = pairs
     if instrument == "FGS":
-        columns, names = {"detector": ["GUIDER1", "GUIDER2"]}, [("CLEAR", "CLEAR")] * 2
+        columns, names = {"detector": ["GUIDER1", "GUIDER2"]}, [("N/A", "N/A")] * 2
     columns["abvega_offset"] = [ab_minus_vega(bandpass(*pair)) for pair in names]
     about = About("abvegaoffset", "ABVegaOffsetModel", instrument, "AB minus Vega magnitudes")
     write_asdf(path, about, {"abvega_offset": Table(columns)})

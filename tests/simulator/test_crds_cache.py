@@ -212,3 +212,19 @@ def test_dark_is_cut_to_the_subarray(downlink: Path) -> None:
         corner = dark.meta.subarray.xstart, dark.meta.subarray.ystart
         assert corner == (exposure.window.xstart, exposure.window.ystart)
         np.testing.assert_allclose(dark.data[1], 2 * dark.data[0], rtol=1e-6)
+
+
+@pytest.mark.parametrize(
+    ("instrument", "name", "types"),
+    [("FGS", "GUIDER1", [*KEYS]), ("FGS", "GUIDER2", [*KEYS]), ("NIRSPEC", "NRS2", STAGE1)],
+)
+def test_other_near_infrared_detectors(tmp_path: Path, instrument: str, name: str, types: list[str]) -> None:
+    cache = CrdsCache(tmp_path)
+    header = exposure_header(INSTRUME=instrument, DETECTOR=name, FILTER=None)
+    add_exposure(cache, header)
+    cache.commit()
+    for reftype in types:
+        (file,) = cache.rules[instrument][reftype].values()
+        with datamodels.open(tmp_path / "references/jwst" / instrument.lower() / file) as model:
+            assert model.meta.instrument.name == instrument
+            model.validate()
