@@ -92,7 +92,7 @@ class Average:
         if one.shares is None:
             return OlsRate(one.data.shape)
         scaled = one.meta.get("S_GANSCL") == "COMPLETE"
-        scale = float(one.meta.require("GAINFACT")) if scaled else 1.0
+        scale = float(one.meta.get("GAINFACT") or 1) if scaled else 1.0
         pattern = read_pattern(one.meta, int(one.meta.require("NGROUPS")))
         return GlsRate(pattern, pixel_noise(self._references, one.data.shape, scale=scale))
 

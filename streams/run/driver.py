@@ -8,10 +8,12 @@ from __future__ import annotations
 
 import os
 import time
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from dataclasses import dataclass, field
 from pathlib import Path
+from typing import Any
 
+from processors.recipes import effective
 from schemas.errors import CalstreamError, Retriable, Unprocessable
 from schemas.events import AssociationEvent, Event, FailureEvent, ProductEvent
 from schemas.naming import LEVELS, level
@@ -26,7 +28,7 @@ from streams.replacements import allowed_packages, resolver
 from streams.run.endings import endings_of
 from streams.run.folder import FolderLedger, Refused, private_store
 from streams.run.hosting import HostedAssociator
-from streams.run.inputs import InputAssociation, InputProduct, RefusedInput, expand, open_input
+from streams.run.inputs import InputAssociation, InputProduct, RefusedInput, expand, open_inputs
 from streams.run.report import Begun, Done, Reporter, RunSummary, Silent
 from streams.run.roots import Roots
 from streams.stages import STAGES, Stage
@@ -92,7 +94,9 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
     """
     until = level(request.until)
     recipe = load_recipe(request.recipe)
-    inputs = [open_input(path) for path in expand(request.paths)]
+    resolve = resolver(allowed_packages(os.environ))
+    _check(recipe, request.command_line, resolve)
+    inputs = open_inputs(expand(request.paths))
     with private_store(request.out) as store:
         library = ReferenceLibrary(context=request.context or recipe.crds_context)
         tools = Tools(
@@ -101,10 +105,17 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
             ledger=FolderLedger(request.out, store, overwrite=request.overwrite),
             recipe=lambda event: recipe,
             command_line=request.command_line,
-            resolve=resolver(allowed_packages(os.environ)),
+            resolve=resolve,
             **({"block_bytes": request.block_bytes} if request.block_bytes else {}),
         )
         return _Drive(tools, recipe, until, reporter or Silent(), request.out).run(inputs)
+
+
+def _check(recipe: Recipe, command_line: StepTable, resolve: Callable[[str], Any]) -> None:
+    """Find what is wrong with the request before anything is computed, in steps far down the road too."""
+    from processors.registry import STEPS
+
+    effective(recipe, STEPS, {}, command_line=command_line, resolve=resolve)
 
 
 def stages_until(until: str, recipe: Recipe) -> tuple[Stage, ...]:

@@ -85,14 +85,30 @@ def expand(paths: Iterable[str | Path]) -> list[Path]:
     return list(found)
 
 
-def open_input(path: Path) -> InputProduct | InputAssociation | RefusedInput:
-    """Check a file and return what it is; one that cannot be processed comes back refused."""
+def open_inputs(paths: Iterable[Path]) -> list[InputProduct | InputAssociation | RefusedInput]:
+    """Check files and return what they are; one that cannot be processed comes back refused.
+
+    A stage 2 association of images stands for its exposures, which go on one by one. The same exposure again, at
+    the same level, is one.
+    """
+    found: dict[tuple[str, str], InputProduct | InputAssociation | RefusedInput] = {}
+    for path in paths:
+        for item in _open_input(path):
+            if isinstance(item, InputProduct):
+                found.setdefault((item.name, item.suffix), item)
+            else:
+                found[str(path), "association"] = item
+    return list(found.values())
+
+
+def _open_input(path: Path) -> list[InputProduct | InputAssociation | RefusedInput]:
     try:
-        if path.suffix == ".json":
-            return _association(path)
-        return _product(path)
+        if path.suffix != ".json":
+            return [_product(path)]
+        association = _association(path)
+        return list(association.members) if association.association.asn_type == "image2" else [association]
     except CalstreamError as error:
-        return RefusedInput(path=path, error=error)
+        return [RefusedInput(path=path, error=error)]
 
 
 def _product(path: Path) -> InputProduct:
@@ -146,6 +162,12 @@ def _association(path: Path) -> InputAssociation:
     members: list[InputProduct] = []
     for product in association.products:
         members.extend(_product(_member_path(path, member)) for member in product.members)
+    wrong = [member for member in members if member.level != "cal" and association.asn_type.endswith("3")]
+    if wrong:
+        raise Unprocessable(
+            f"{path}: its member {wrong[0].path.name} is a {wrong[0].suffix} product, stage 3 needs cal; process it "
+            "first, and list the _cal file"
+        )
     return InputAssociation(path=path, association=association, members=tuple(members))
 
 

@@ -9,6 +9,7 @@ from schemas.events import Artifact, AssociationEvent, Event, PlanEvent, Product
 from schemas.naming import LEVELS
 from schemas.recipe import Recipe
 from streams.associator import plan_from
+from streams.associator.emissions import shared_keywords
 from streams.run.inputs import InputAssociation, InputProduct
 from streams.stages import next_stage
 from streams.store import Store
@@ -129,7 +130,9 @@ class Roots:
                     suffix="asn",
                     generation=self.generation,
                     recipe=self.reference,
-                    keywords=by_name[product.members[0].expname.rpartition("/")[2]].keywords,
+                    keywords=shared_keywords(
+                        by_name[member.expname.rpartition("/")[2]].keywords for member in product.members
+                    ),
                     association=self.put_association(one),
                     stage=item.association.asn_type,
                     association_id=f"{LINE}-{product.name.lower()}",

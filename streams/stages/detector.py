@@ -5,8 +5,13 @@ from __future__ import annotations
 from collections.abc import Iterator
 from typing import Any
 
+import numpy as np
+
 from processors.pipelines import Pipeline, Settings
 from processors.steps import Step, StepSettings
+from schemas.dq import DQ
+from schemas.errors import Unprocessable
+from schemas.products import Rate
 from schemas.reading import ProductFile
 from streams.job import Job
 from streams.stages.stage import Keywords
@@ -72,12 +77,23 @@ def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
     average = Average(references)
     if nint == 1:
         average.add(next(blocks))
-        job.save("rate", average.mean())
+        job.save("rate", _usable(average.mean(), job.name))
         return
     _write_blocks(job, "rateints", _averaged(blocks, average), nint)
     with job.watch(average_integrations.name):
-        rate = average.mean()
+        rate = _usable(average.mean(), job.name)
     job.save("rate", average_integrations.complete(rate, references, settings))
+
+
+def _usable(rate: Rate, name: str) -> Rate:
+    sky = (rate.dq & np.uint32(DQ.REFERENCE_PIXEL | DQ.NON_SCIENCE)) == 0
+    if np.isfinite(rate.data[sky]).any():
+        return rate
+    saturated = int(np.count_nonzero(rate.dq & np.uint32(DQ.SATURATED)))
+    raise Unprocessable(
+        f"{name}: none of its {rate.data.size} pixels has a rate, {saturated} of them are saturated; look at the raw "
+        "data and at the mask and saturation references"
+    )
 
 
 def _averaged(blocks: Iterator[Any], average: Any) -> Iterator[Any]:

@@ -1,0 +1,53 @@
+"""A small downlink, simulated once a session, and runs on it."""
+
+from __future__ import annotations
+
+from pathlib import Path
+
+import pytest
+
+from simulator.downlink import write_downlink
+from simulator.observation import Request
+from streams.run.driver import RunRequest, run
+
+
+@pytest.fixture(scope="session")
+def downlink(tmp_path_factory) -> Path:
+    """Two dithers on two detectors, two integrations each; CRDS cache inside."""
+    folder = tmp_path_factory.mktemp("downlink")
+    request = Request(detectors=("NRCA1", "NRCA3"), subarray="SUB160", dithers=2, ngroups=5, nints=2)
+    write_downlink(request, folder)
+    return folder
+
+
+@pytest.fixture
+def crds(downlink, monkeypatch) -> Path:
+    """Point CRDS at the downlink's cache."""
+    cache = downlink / "crds_cache"
+    monkeypatch.setenv("CRDS_PATH", str(cache))
+    for name in ("CRDS_CONTEXT", "CRDS_SERVER_URL"):
+        monkeypatch.delenv(name, raising=False)
+    return cache
+
+
+@pytest.fixture
+def process(crds):
+    """Run files into a folder; returns the summary."""
+
+    def call(*paths, out, **request):
+        return run(RunRequest(paths=[str(path) for path in paths], out=Path(out), **request))
+
+    return call
+
+
+@pytest.fixture(scope="session")
+def processed(downlink, tmp_path_factory) -> Path:
+    """The downlink's products of all levels; nobody alters them."""
+    out = tmp_path_factory.mktemp("processed")
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setenv("CRDS_PATH", str(downlink / "crds_cache"))
+        patch.delenv("CRDS_CONTEXT", raising=False)
+        patch.delenv("CRDS_SERVER_URL", raising=False)
+        summary = run(RunRequest(paths=[str(downlink)], out=out))
+    assert not summary.failed, summary.endings
+    return out

@@ -1,0 +1,231 @@
+"""What `calstream run` promises of the folder that the user named."""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import shutil
+import subprocess
+import sys
+from pathlib import Path
+
+import numba
+import pytest
+
+from schemas.errors import CalstreamError
+from schemas.reading import read
+from streams.run.folder import run_key_of
+
+MOSAIC = "jw01234-o001_t-simulated-field_nircam_clear-f200w-sub160"
+
+
+def outcomes(summary) -> dict[tuple[str, str], str]:
+    return {(note.name, note.stage): note.outcome for note in summary.notes}
+
+
+def digests(folder: Path) -> dict[str, str]:
+    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()}
+
+
+def uncals(downlink: Path) -> list[Path]:
+    return sorted(downlink.glob("*_uncal.fits"))
+
+
+def test_all_levels_lie_side_by_side_under_their_jwst_names(downlink, processed):
+    names = {path.name for path in processed.iterdir()}
+    for uncal in uncals(downlink):
+        stem = uncal.name.removesuffix("_uncal.fits")
+        assert {f"{stem}_{suffix}.fits" for suffix in ("rate", "rateints", "cal", "i2d")} <= names
+    assert {f"{MOSAIC}_i2d.fits", f"{MOSAIC}_segm.fits", f"{MOSAIC}_cat.ecsv"} <= names
+    assert not [name for name in names if name.startswith(".") or "ramp" in name]
+
+
+def test_again_is_up_to_date_and_touches_nothing(downlink, processed, process):
+    before = {path: path.stat().st_mtime_ns for path in processed.iterdir()}
+    summary = process(downlink, out=processed)
+    assert not summary.failed
+    assert set(outcomes(summary).values()) == {"up to date"}
+    assert {path: path.stat().st_mtime_ns for path in processed.iterdir()} == before
+
+
+def test_the_same_bytes_in_a_fresh_folder_for_any_block_and_one_thread(downlink, processed, process, tmp_path):
+    threads = numba.get_num_threads()
+    numba.set_num_threads(1)
+    try:
+        process(downlink, out=tmp_path, block_bytes=1)
+    finally:
+        numba.set_num_threads(threads)
+    assert digests(tmp_path) == digests(processed)
+
+
+def test_the_ramp_in_between_changes_nothing_of_the_rate(downlink, processed, process, tmp_path):
+    uncal = uncals(downlink)[0]
+    assert not process(uncal, out=tmp_path, until="ramp").failed
+    ramp = next(tmp_path.glob("*_ramp.fits"))
+    assert [p.name for p in tmp_path.iterdir()] == [ramp.name]
+    assert not process(ramp, out=tmp_path, until="rate").failed
+    stem = uncal.name.removesuffix("_uncal.fits")
+    for suffix in ("rate", "rateints"):
+        ours, fused = read(tmp_path / f"{stem}_{suffix}.fits"), read(processed / f"{stem}_{suffix}.fits")
+        for name, array in fused.arrays().items():
+            assert array.tobytes() == getattr(ours, name).tobytes(), name
+
+
+def test_another_recipe_name_with_the_same_values_is_all_hits(downlink, processed, process, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("name: mine\nbase: optimal\n")
+    summary = process(downlink, out=processed, recipe=recipe)
+    assert set(outcomes(summary).values()) == {"up to date"}
+
+
+def test_another_value_is_refused_without_overwrite_and_the_others_go_on(downlink, process, tmp_path):
+    one, two = uncals(downlink)[:2]
+    process(one, out=tmp_path, until="rate")
+    before = digests(tmp_path)
+    changed = {"jump": {"rejection_threshold": 7.5}}
+    if "rejection_threshold" not in _jump_options():
+        changed = {"jump": {_jump_options()[0]: None}}
+    summary = process(one, two, out=tmp_path, until="rate", command_line=changed)
+    assert summary.failed
+    assert sorted(outcomes(summary).values()) == ["complete", "refused"]
+    refused = next(note for note in summary.notes if note.outcome == "refused")
+    assert "--overwrite" in refused.sentence
+    after = digests(tmp_path)
+    assert {name: after[name] for name in before} == before
+    summary = process(one, out=tmp_path, until="rate", command_line=changed, overwrite=True)
+    assert outcomes(summary)[one.name.removesuffix("_uncal.fits"), "detector1+ramp_fit"] == "complete"
+    assert digests(tmp_path)[f"{one.name.removesuffix('_uncal.fits')}_rate.fits"] != before[
+        f"{one.name.removesuffix('_uncal.fits')}_rate.fits"
+    ]
+
+
+def _jump_options() -> list[str]:
+    from processors.detector1 import jump
+
+    return list(jump.options_type.model_fields)
+
+
+def test_a_file_of_somebody_else_is_not_taken_for_ours(downlink, process, tmp_path):
+    uncal = uncals(downlink)[0]
+    target = tmp_path / uncal.name.replace("_uncal", "_rate")
+    target.write_bytes(b"precious")
+    summary = process(uncal, out=tmp_path, until="rate")
+    assert summary.failed
+    assert target.read_bytes() == b"precious"
+
+
+def test_a_lost_product_of_a_run_is_made_again(downlink, process, tmp_path):
+    uncal = uncals(downlink)[0]
+    process(uncal, out=tmp_path, until="rate")
+    before = digests(tmp_path)
+    next(tmp_path.glob("*_rateints.fits")).unlink()
+    assert not process(uncal, out=tmp_path, until="rate").failed
+    assert digests(tmp_path) == before
+
+
+def test_files_of_every_level_go_on_from_there(downlink, processed, process, tmp_path):
+    rates = sorted(processed.glob("*_rate.fits"))
+    assert not process(*rates, out=tmp_path).failed
+    for name, value in digests(tmp_path).items():
+        assert digests(processed)[name] == value
+    again = tmp_path / "from_cal"
+    cals = sorted(processed.glob("*_cal.fits"))
+    assert not process(*cals, out=again).failed
+    assert digests(again) == {n: d for n, d in digests(processed).items() if n.startswith(MOSAIC)}
+
+
+def test_an_association_of_cals(processed, process, tmp_path):
+    cals = sorted(processed.glob("*_nrca1_cal.fits"))
+    asn = tmp_path / "my_asn.json"
+    for cal in cals:
+        shutil.copy(cal, tmp_path)
+    asn.write_text(
+        json.dumps(
+            {
+                "asn_type": "image3",
+                "asn_rule": "DMS_Level3_Base",
+                "program": "01234",
+                "products": [
+                    {"name": "mine", "members": [{"expname": c.name, "exptype": "science"} for c in cals]}
+                ],
+            }
+        )
+    )
+    out = tmp_path / "out"
+    summary = process(asn, out=out)
+    assert not summary.failed, summary.endings
+    assert {p.name for p in out.iterdir()} == {"mine_i2d.fits", "mine_cat.ecsv", "mine_segm.fits"}
+
+
+def test_a_failed_exposure_does_not_keep_the_others_from_their_mosaic(downlink, process, tmp_path):
+    bad = tmp_path / uncals(downlink)[0].name
+    bad.write_bytes(uncals(downlink)[0].read_bytes()[:50_000])
+    out = tmp_path / "out"
+    summary = process(bad, *uncals(downlink)[1:], out=out)
+    assert summary.failed
+    assert (out / f"{MOSAIC}_i2d.fits").exists()
+    assert [e for e in summary.endings if e.failed][0].name == str(bad)
+
+
+def test_two_runs_at_once_in_one_folder_do_not_harm_each_other(downlink, processed, tmp_path):
+    code = (
+        "import sys; from pathlib import Path; from streams.run.driver import RunRequest, run;"
+        "s = run(RunRequest(paths=[sys.argv[1]], out=Path(sys.argv[2]))); sys.exit(s.failed)"
+    )
+    command = [sys.executable, "-c", code, str(downlink), str(tmp_path)]
+    environment = {**__import__("os").environ, "CRDS_PATH": str(downlink / "crds_cache")}
+    both = [subprocess.Popen(command, env=environment) for _ in range(2)]
+    assert [process.wait(timeout=600) for process in both] == [0, 0]
+    assert digests(tmp_path) == digests(processed)
+
+
+def test_an_edited_constant_is_recomputed(downlink, tmp_path):
+    root = Path(__file__).parents[2]
+    for package in ("schemas", "processors", "streams"):
+        shutil.copytree(root / package, tmp_path / package, ignore=shutil.ignore_patterns("__pycache__"))
+    code = (
+        "import sys; from pathlib import Path; from streams.run.driver import RunRequest, run;"
+        "s = run(RunRequest(paths=[sys.argv[1]], out=Path(sys.argv[2]), until='rate', overwrite=True));"
+        "print(*[n.outcome for n in s.notes])"
+    )
+    command = [sys.executable, "-c", code, str(uncals(downlink)[0]), str(tmp_path / "out")]
+    environment = {
+        **__import__("os").environ,
+        "CRDS_PATH": str(downlink / "crds_cache"),
+        "PYTHONPATH": str(tmp_path),
+    }
+
+    def run_once() -> str:
+        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+        return done.stdout.splitlines()[-1]
+
+    assert run_once() == "complete"
+    key = run_key_of(next((tmp_path / "out").glob("*_rate.fits")))
+    assert run_once() == "up to date"
+    source = tmp_path / "processors" / "ramps" / "gls.py"
+    source.write_text(source.read_text() + "\n_EDITED = 1.0000001\n")
+    assert run_once() == "complete"
+    assert run_key_of(next((tmp_path / "out").glob("*_rate.fits"))) != key
+
+
+@pytest.mark.parametrize(
+    ("request_", "sentence"),
+    [
+        ({"recipe": "optimall"}, "optimal"),
+        ({"until": "mosaic"}, "combined"),
+        ({"command_line": {"jmp": {"skip": True}}}, "jump"),
+        ({"command_line": {"jump": {"rejection_treshold": 3}}}, "threshold"),
+        ({"command_line": {"resample": {"pixfrac": 7}}}, "pixfrac"),
+    ],
+)
+def test_what_cannot_be_understood_is_one_sentence(downlink, process, tmp_path, request_, sentence):
+    try:
+        summary = process(uncals(downlink)[0], out=tmp_path / "out", **request_)
+    except CalstreamError as error:
+        text = str(error)
+    else:
+        assert summary.failed
+        text = next(e.reason for e in summary.endings if e.failed)
+    assert sentence in text
+    assert "\n" not in text
+    assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
