@@ -32,7 +32,7 @@ class SaturationOptions(Options):
     use_readpatt: bool = option(True, doc="flag groups before, where only some of the averaged frames saturated")
 
 
-@step(options=SaturationOptions, references=("saturation", "superbias"), status="S_SATURA")
+@step(options=SaturationOptions, references=("saturation",), optional=("superbias",), status="S_SATURA")
 def saturation(ramp: Ramp, references: References, options: SaturationOptions) -> Ramp:
     """Flag SATURATED from the first group that reaches the reference's limit, and AD_FLOOR at 0 DN.
 
@@ -47,7 +47,7 @@ def saturation(ramp: Ramp, references: References, options: SaturationOptions) -
     ramp : Ramp
         (nint, ngroup, ny, nx), DN as read.
     references : References
-        ``saturation`` (DN) and ``superbias``.
+        ``saturation`` (DN); ``superbias``, taken as 0 where there is none.
     options : SaturationOptions
         Growth; whether averaged groups are looked at.
 
@@ -62,7 +62,9 @@ def saturation(ramp: Ramp, references: References, options: SaturationOptions) -
         If no limit is finite, or a keyword is missing.
     """
     limit, dq = _limits(image(references, "saturation", ramp))
-    bias = image(references, "superbias", ramp).data
+    bias = np.broadcast_to(np.float32(0), limit.shape)
+    if "superbias" in references:
+        bias = image(references, "superbias", ramp).data
     out = writable(ramp, "groupdq", "pixeldq", *(("data",) if ramp.zeroframe is not None else ()))
     np.bitwise_or(out.pixeldq, dq, out=out.pixeldq)
     nframes = int(ramp.meta.require("NFRAMES")) if options.use_readpatt else 1

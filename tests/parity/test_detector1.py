@@ -1,0 +1,107 @@
+"""Raw to rate against the peer, step by step, under recipe ``baseline``; tolerances in tests/parity/tolerances.py."""
+
+import numpy as np
+import pytest
+from astropy.io import fits
+
+from processors.detector1 import DETECTOR1_NIR
+from processors.ramp_fit import RAMP_FIT, Average
+from processors.recipes import builtin, effective
+from schemas.reading import read
+from schemas.references import Window
+from streams.references import ReferenceLibrary
+from tests.parity.tolerances import RAMP, RATE
+
+pytestmark = pytest.mark.peer
+STEPS = {step.name: step for step in (*DETECTOR1_NIR.steps, *RAMP_FIT.steps)}
+
+
+@pytest.fixture(scope="module")
+def ours(exposure):
+    """What our steps make, by name: the ramp behind each, and the rates."""
+    with pytest.MonkeyPatch.context() as environment:
+        environment.setenv("CRDS_PATH", str(exposure.crds))
+        for variable in ("CRDS_CONTEXT", "CRDS_SERVER_URL"):
+            environment.delenv(variable, raising=False)
+        product = read(exposure.uncal)
+        keywords = {**product.meta.science, **product.meta.primary}
+        settings = effective(builtin("baseline"), STEPS, keywords, known=_others())
+        wanted = {reftype for step in STEPS.values() for reftype in step.wanted}
+        window = Window.of(product.meta.primary, product.shape[2:])
+        references = ReferenceLibrary().references(keywords, sorted(wanted), window)
+        made = {}
+        for name, step in STEPS.items():
+            product, _ = step.run(product, references, settings[name])
+            made[name] = product
+        average = Average(references)
+        average.add(product)
+        return made | {"rateints": product, "rate": average.result()}
+
+
+def _others():
+    from processors.registry import STEPS as ALL
+
+    return set(ALL) - set(STEPS)
+
+
+def _theirs(exposure, suffix):
+    return fits.open(exposure.peer / f"{exposure.root}_{suffix}.fits")
+
+
+def _differing(ours, theirs):
+    return np.mean(ours != theirs)
+
+
+@pytest.mark.parametrize("step", RAMP)
+def test_ramp_behind_each_step(ours, exposure, step):
+    ramp, tolerance = ours[step], RAMP[step]
+    with _theirs(exposure, step) as theirs:
+        data = theirs["SCI"].data
+        assert ramp.data.shape == data.shape
+        assert np.isfinite(data).all()
+        assert np.abs(ramp.data.astype("f8") - data).max() <= tolerance.data
+        assert _differing(ramp.groupdq, theirs["GROUPDQ"].data) <= tolerance.groupdq
+        assert _differing(ramp.pixeldq, theirs["PIXELDQ"].data) <= tolerance.pixeldq
+        if theirs[0].header.get("ZEROFRAM"):
+            assert np.abs(ramp.zeroframe.astype("f8") - theirs["ZEROFRAME"].data).max() <= tolerance.data
+
+
+def test_flags_are_there_to_be_compared(ours, exposure):
+    flags = ours["jump"].groupdq
+    assert (flags & 4).any()
+    if exposure.uncal.name.startswith("jw01234"):
+        assert (flags & 2).any()
+
+
+@pytest.mark.parametrize("suffix", RATE)
+def test_rates(ours, exposure, suffix):
+    rate, tolerance = ours[suffix], RATE[suffix]
+    with _theirs(exposure, suffix) as theirs:
+        data, err = theirs["SCI"].data, theirs["ERR"].data
+        dq = theirs["DQ"].data.astype("u4")
+        both = (rate.dq & 1 == 0) & (dq & 1 == 0)
+        assert both.mean() > 0.95
+        assert _differing(rate.dq & 1, dq & 1) <= tolerance.good
+        assert _differing(rate.dq, dq) <= tolerance.dq
+
+        def worst(values):
+            return np.percentile(values[both & np.isfinite(values)], tolerance.percentile)
+
+        with np.errstate(divide="ignore", invalid="ignore"):
+            assert worst(np.abs(rate.data - data) / err) <= tolerance.data
+            assert worst(np.abs(rate.err / err - 1)) <= tolerance.err
+            for name in ("var_poisson", "var_rnoise"):
+                ratio = np.abs(getattr(rate, name) / theirs[name.upper()].data - 1)
+                assert worst(ratio) <= tolerance.variance
+
+
+def test_headers(ours, exposure):
+    with _theirs(exposure, "rate") as theirs:
+        mine = ours["rate"].meta
+        for keyword in ("S_DQINIT", "S_SATURA", "S_SUPERB", "S_LINEAR", "S_DARK", "S_JUMP", "S_RAMP"):
+            assert mine.get(keyword) == theirs[0].header[keyword] == "COMPLETE", keyword
+        for keyword in ("S_GRPSCL", "S_GANSCL"):
+            assert mine.get(keyword) == theirs[0].header[keyword], keyword
+        assert mine.get("BUNIT") == theirs["SCI"].header["BUNIT"] == "DN/s"
+        for keyword in ("R_MASK", "R_SATURA", "R_SUPERB", "R_LINEAR", "R_DARK", "R_GAIN", "R_READNO"):
+            assert mine.get(keyword) == theirs[0].header[keyword], keyword
