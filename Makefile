@@ -41,7 +41,7 @@ demo: install
 	$(BIN)/calstream report demo-output
 
 test: install
-	$(BIN)/python -m pytest
+	$(BIN)/python -m pytest --durations=15
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check
