@@ -18,6 +18,7 @@ from schemas.dq import DQ
 from schemas.meta import Keywords, Meta
 from schemas.products import Ramp
 from schemas.references import ImageReference, RampReference, Reference, References
+from streams.kernel_cache import use_kernel_cache
 
 SHAPE: Final = (2, 6, 12, 16)
 """Integrations, groups, rows, columns."""
@@ -56,6 +57,7 @@ CASES: Final = (
 
 def warm() -> None:
     """Compile every kernel that is not compiled yet, and load the others from the cache."""
+    use_kernel_cache()
     for case in CASES:
         _stage_1(case)
     _drizzling()

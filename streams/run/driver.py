@@ -22,6 +22,7 @@ from streams.bus import Consumer, Message
 from streams.bus.memory import MemoryBus
 from streams.envelope import pack, unpack
 from streams.execution import Tools, handle
+from streams.kernel_cache import use_kernel_cache
 from streams.recipes import load_recipe
 from streams.references import ReferenceLibrary
 from streams.replacements import allowed_packages, resolver
@@ -92,6 +93,7 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
     CalstreamError
         If the request as a whole cannot be carried out: a path that is not there, an unknown recipe.
     """
+    use_kernel_cache()
     until = level(request.until)
     recipe = load_recipe(request.recipe)
     resolve = resolver(allowed_packages(os.environ))
