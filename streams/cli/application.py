@@ -15,6 +15,7 @@ from streams.cli.plugins import Plugin, plugins
 
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "streams.cli.run:command",
+    "report": "streams.cli.report:command",
     "steps": "streams.cli.steps:command",
     "recipe": "streams.cli.recipe:app",
     "inspect": "streams.cli.inspection:command",

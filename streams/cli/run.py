@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import time
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any, Final
 
@@ -14,6 +15,7 @@ from schemas.naming import LEVELS
 
 if TYPE_CHECKING:
     from streams.run.driver import RunRequest
+    from streams.run.report import RunSummary
 
 _CONTEXT: Final = re.compile(r"jwst(_\d{4,}\.pmap|-[a-z]+)")
 
@@ -47,6 +49,14 @@ def command(
     overwrite: Annotated[
         bool, typer.Option("--overwrite", help="Replace files that other runs made.")
     ] = False,
+    record: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Write what was done and when, for `calstream report`.",
+            show_default=False,
+        ),
+    ] = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell failures only.")] = False,
     verbose: Annotated[
         bool, typer.Option("--verbose", "-v", help="Log what happens, on standard error.")
@@ -73,13 +83,14 @@ def command(
         context=_context(context),
         overwrite=overwrite,
     )
-    raise typer.Exit(_processed(request, quiet=quiet, debug=debug))
+    raise typer.Exit(_processed(request, record, quiet=quiet, debug=debug))
 
 
-def _processed(request: RunRequest, *, quiet: bool, debug: bool) -> int:
+def _processed(request: RunRequest, record: Path | None, *, quiet: bool, debug: bool) -> int:
     from streams.cli.progress import reporter
     from streams.run.driver import run
 
+    began = time.time()
     with reporter(quiet=quiet, debug=debug) as shown:
         try:
             summary = run(request, shown)
@@ -87,7 +98,22 @@ def _processed(request: RunRequest, *, quiet: bool, debug: bool) -> int:
             shown.interrupted(request.out)
             return 130
         shown.finished(summary, request.out)
+    if record is not None:
+        _write_record(request, summary, record, began)
     return int(summary.failed)
+
+
+def _write_record(request: RunRequest, summary: RunSummary, path: Path, began: float) -> None:
+    from streams.run.record import recorded, write_record
+
+    record = recorded(
+        summary,
+        recipe=str(request.recipe),
+        until=request.until,
+        settings=request.command_line,
+        span=(began, time.time()),
+    )
+    write_record(record, path)
 
 
 def _configure_logs(verbose: bool, log_format: str) -> None:
