@@ -54,7 +54,7 @@ class Drizzling:
     ratio : float
         Output over input pixel scale.
     fillval : float
-        Value of pixels without coverage.
+        Value of data without coverage.
     """
 
     kernel: str
@@ -91,7 +91,7 @@ class Mosaic:
         self._shape = shape
         zeros = [np.zeros(shape, np.float32) for _ in self._propagated]
         self._drizzle = Drizzle(
-            kernel=how.kernel, fillval=str(how.fillval), fillval2=str(how.fillval), out_shape=shape,
+            kernel=how.kernel, fillval=str(how.fillval), fillval2="NaN", out_shape=shape,
             out_img2=zeros or None, max_ctx_id=max(count - 1, 0),
         )  # fmt: skip
         self._sums = {name: _Interpolated(shape) for name in names} if interpolate else {}
@@ -135,8 +135,11 @@ class Mosaic:
             self._sums[name].add(variance, weight)
 
     def finish(self) -> dict[str, NDArray[Any]]:
-        """Return the arrays of a `Resampled` by attribute name, with the fill value where nothing fell."""
-        drizzle, fill = self._drizzle, np.float32(self._how.fillval)
+        """Return the arrays of a `Resampled` by attribute name.
+
+        Where nothing fell, data have the fill value, errors and variances are NaN.
+        """
+        drizzle = self._drizzle
         arrays: dict[str, NDArray[Any]] = {
             "data": drizzle.out_img,
             "wht": drizzle.out_wht,
@@ -144,13 +147,17 @@ class Mosaic:
         }
         if self._sums:
             scale = 1 / self._how.ratio**2
-            arrays.update({name: total.finish(scale, fill) for name, total in self._sums.items()})
+            arrays.update({name: total.finish(scale) for name, total in self._sums.items()})
         else:
             arrays.update(dict(zip(self._propagated, drizzle.out_img2 or (), strict=True)))
         empty = ~(drizzle.out_wht > 0)
-        for name in ("data", *self._names):
-            arrays[name][empty] = fill
-        arrays["err"] = np.sqrt(np.sum([arrays[name] for name in self._names], axis=0, dtype=np.float32))
+        arrays["data"][empty] = np.float32(self._how.fillval)
+        for name in self._names:
+            arrays[name][empty] = np.nan
+        variance = np.zeros(self._shape, np.float32)
+        for name in self._names:
+            variance += arrays[name]
+        arrays["err"] = np.sqrt(variance)
         return arrays
 
 
@@ -166,9 +173,9 @@ class _Interpolated:
         self._sum[good] += variance[good] * weight[good] * weight[good]
         self._weight[good] += weight[good]
 
-    def finish(self, scale: float, fill: np.float32) -> Float32:
+    def finish(self, scale: float) -> Float32:
         known = self._weight > 0
-        out = np.full_like(self._sum, fill)
+        out = np.full_like(self._sum, np.nan)
         out[known] = self._sum[known] * np.float32(scale) / self._weight[known] / self._weight[known]
         return out
 

@@ -75,11 +75,15 @@ class ImageSet(Product):
             If one is no calibrated 2-D image with a WCS.
         """
         for name, member in zip(self.names, self.members, strict=True):
-            image = member()
-            if image.data.ndim != 2:
-                raise Unprocessable(
-                    f"{name}: has {image.data.ndim} axes where an image of 2 is needed; give a _cal file"
-                )
-            if image.meta.wcs is None:
-                raise Unprocessable(f"{name}: the image has no WCS; run assign_wcs on it first")
-            yield name, image
+            # No name is bound to the image here: it would live on while the next one is loaded.
+            yield name, _checked(name, member())
+
+
+def _checked(name: str, image: Rate) -> Rate:
+    if image.data.ndim != 2:
+        raise Unprocessable(
+            f"{name}: has {image.data.ndim} axes where an image of 2 is needed; give a _cal file"
+        )
+    if image.meta.wcs is None:
+        raise Unprocessable(f"{name}: the image has no WCS; run assign_wcs on it first")
+    return image

@@ -82,8 +82,10 @@ def references(shape=(128, 128), **changed):
 def meta(*, ra=53.16, dec=-27.8, roll=33.0, exposure=1, **changed):
     primary = {
         "TELESCOP": "JWST", "INSTRUME": "NIRCAM", "DETECTOR": "NRCA1", "MODULE": "A", "CHANNEL": "SHORT",
-        "FILTER": "F150W", "PUPIL": "CLEAR", "EXP_TYPE": "NRC_IMAGE", "SUBARRAY": "FULL", "SUBSTRT1": 1, "SUBSTRT2": 1,
-        "PROGRAM": "01234", "OBSERVTN": "001", "VISIT": "001", "VISITGRP": "02", "SEQ_ID": "1", "ACT_ID": "01",
+        "FILTER": "F150W", "PUPIL": "CLEAR", "EXP_TYPE": "NRC_IMAGE", "SUBARRAY": "FULL",
+        "SUBSTRT1": 1, "SUBSTRT2": 1,
+        "PROGRAM": "01234", "OBSERVTN": "001", "VISIT": "001", "VISITGRP": "02", "SEQ_ID": "1",
+        "ACT_ID": "01",
         "EXPOSURE": f"{exposure:05d}", "EFFEXPTM": 100.0, "TMEASURE": 95.0, "DURATION": 110.0,
         "EXPSTART": 60000.0 + exposure, "EXPMID": 60000.1 + exposure, "EXPEND": 60000.2 + exposure,
         "DATE-OBS": "2023-02-25", "TIME-OBS": f"00:{exposure:02d}:00.000",

@@ -22,7 +22,7 @@ MICROARCSEC = 1 / 3.6e9
 
 
 def matrix_to_sky(about):
-    """The rotation of section 6 of the SIAF description: V2 and V3 as Euler angles about the axes, one by one."""
+    """The rotation of the SIAF description: V2, V3, roll, declination, right ascension, one by one."""
     v2, v3 = np.deg2rad(about.get("V2_REF") / 3600), np.deg2rad(about.get("V3_REF") / 3600)
     roll, ra, dec = (np.deg2rad(about.get(k)) for k in ("ROLL_REF", "RA_REF", "DEC_REF"))
 
@@ -141,7 +141,7 @@ def test_missing_pointing():
 
 
 def test_nonsense_aberration():
-    with pytest.raises(Unprocessable, match="VA_SCALE = -1.0 must be positive"):
+    with pytest.raises(Unprocessable, match=r"VA_SCALE = -1\.0 must be positive"):
         imaging_wcs(scenes.meta(VA_SCALE=-1.0), (16, 16), scenes.references((16, 16)))
 
 
