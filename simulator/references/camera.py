@@ -12,6 +12,7 @@ from astropy.modeling import models
 from numpy.lib import recfunctions
 from numpy.typing import NDArray
 
+from schemas.dq import DQ
 from simulator.detector import generator, maps
 from simulator.geometry import Distortion, distortion
 from simulator.instruments import (
@@ -131,10 +132,12 @@ def write_flat(detector: Detector, pair: Pair, path: Path) -> None:
     about = About("flat", "FlatModel", detector.instrument, "Response to a uniform sky", detector, keywords)
     data = pixels.response * relative_area(detector)
     data[pixels.reference_pixels] = 1
+    # Reference pixels have no sky: the flat field keeps them out of images, as it does for real data.
+    dq = np.where(pixels.reference_pixels, np.uint32(DQ.DO_NOT_USE | DQ.NON_SCIENCE), np.uint32(0))
     extensions = [
         image("SCI", data),
         image("ERR", np.zeros_like(data)),
-        image("DQ", np.zeros_like(pixels.dq)),
+        image("DQ", dq),
         definitions(),
     ]
     write_fits(path, about, extensions)

@@ -228,3 +228,13 @@ def test_other_near_infrared_detectors(tmp_path: Path, instrument: str, name: st
         with datamodels.open(tmp_path / "references/jwst" / instrument.lower() / file) as model:
             assert model.meta.instrument.name == instrument
             model.validate()
+
+
+def test_flat_field_keeps_reference_pixels_out_of_images(downlink: Path) -> None:
+    path = CrdsCache(downlink / "crds_cache").find("NIRCAM", "flat", ("NRCA1", "F200W", "CLEAR"))
+    with datamodels.FlatModel(path) as flat:
+        bad = (flat.dq & 1) != 0
+        assert bad[:4].all()
+        assert bad[:, -4:].all()
+        assert not bad[4:-4, 4:-4].any()
+        assert np.isfinite(flat.data).all()
