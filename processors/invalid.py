@@ -2,11 +2,13 @@
 
 The rules:
 
-1. A reference value that is not finite corrects nothing: a neutral value takes its place, and the pixel gets the flag
+1. A reference value that is not finite corrects nothing: a neutral value takes its place, and the pixel gets
+the flag
    that says so (:func:`neutral`).
 2. A reference without any finite value is no reference: the exposure is refused (:func:`require_values`).
-3. A sample that is not finite counts as DO_NOT_USE, also when nobody flagged it (the kernels of ``processors.ramps``).
-4. In images a pixel is DO_NOT_USE if and only if its value is NaN (:func:`settle`), so that those who look at the flags
+3. A sample that is not finite counts as DO_NOT_USE, also when nobody flagged it (the kernels of
+``processors.ramps``). 4. In images a pixel is DO_NOT_USE if and only if its value is NaN (:func:`settle`), so
+that those who look at the flags
    and those who look at the values see the same pixels.
 5. Saturated samples are left as they were read; they are never NaN.
 """
@@ -47,8 +49,9 @@ def require_values(reference: Reference, values: NDArray[np.floating], *, positi
     if not _any_usable(values.reshape(-1), positive):
         what = "finite and positive" if positive else "finite"
         raise Unprocessable(
-            f"{reference.name}: none of the {values.size} values of this {reference.reftype} reference in the "
-            f"exposure's window is {what}; give another file with --set STEP.override_{reference.reftype}=FILE"
+            f"{reference.name}: none of the {values.size} values of this {reference.reftype} reference in "
+            f"the exposure's window is {what}; give another file with "
+            f"--set STEP.override_{reference.reftype}=FILE"
         )
 
 
@@ -118,7 +121,7 @@ def _planes(rate: Rate) -> list[NDArray[np.float32]]:
 
 @njit(cache=True)
 def _any_usable(values, positive):
-    for value in values:
+    for value in values:  # noqa: SIM110  stops at the first, as a kernel
         if np.isfinite(value) and (value > 0 or not positive):
             return True
     return False

@@ -1,6 +1,7 @@
 """Stage 1, from raw exposure to corrected ramps.
 
-``DETECTOR1_NIR`` is the pipeline of the near-infrared detectors; its steps can be called one by one as functions.
+``DETECTOR1_NIR`` is the pipeline of the near-infrared detectors; its steps can be called one by one as
+functions.
 """
 
 from processors.detector1.dark_current import dark_current

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 
@@ -23,7 +24,7 @@ def writable(ramp: Ramp, *names: str) -> Ramp:
     """
     if "data" not in names:
         return ramp.edit(*names)
-    raw = {
+    raw: dict[str, Any] = {
         name: array.astype(np.float32)
         for name, array in ramp.arrays().items()
         if name in ("data", "zeroframe") and array.dtype != np.float32
@@ -61,6 +62,6 @@ def ramp_reference(references: References, reftype: str, ramp: Ramp) -> RampRefe
 def _check(reference: ImageReference | RampReference, shape: tuple[int, ...], ramp: Ramp) -> None:
     if shape != ramp.shape[2:]:
         raise Unprocessable(
-            f"{reference.name}: this {reference.reftype} reference has {shape[1]} x {shape[0]} pixels, the exposure "
-            f"{ramp.shape[3]} x {ramp.shape[2]}; give one of the exposure's subarray"
+            f"{reference.name}: this {reference.reftype} reference has {shape[1]} x {shape[0]} pixels, the "
+            f"exposure {ramp.shape[3]} x {ramp.shape[2]}; give one of the exposure's subarray"
         )

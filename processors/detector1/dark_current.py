@@ -23,7 +23,10 @@ class DarkCurrentOptions(Options):
     """Options of the dark current subtraction."""
 
     average_dark_current: float | None = option(
-        None, ge=0, unit="electrons per second", doc="mean dark current whose noise enters errors; the reference's if None"
+        None,
+        ge=0,
+        unit="electrons per second",
+        doc="mean dark current whose noise enters errors; the reference's if None",
     )
 
 
@@ -31,10 +34,10 @@ class DarkCurrentOptions(Options):
 def dark_current(ramp: Ramp, references: References, options: DarkCurrentOptions) -> Ramp:
     """Subtract the dark reference from each integration, and add its flags to PIXELDQ.
 
-    A dark of single frames is averaged as the exposure's groups were (NFRAMES, GROUPGAP); beyond its end it is
-    continued with its last difference. Where it has no finite value nothing is subtracted, and the pixel is
-    UNRELIABLE_DARK. It is read group by group, so that memory does not grow with its length. The zero frame is not
-    corrected. Follows the JWST documentation of the dark_current step.
+    A dark of single frames is averaged as the exposure's groups were (NFRAMES, GROUPGAP); beyond its end it
+    is continued with its last difference. Where it has no finite value nothing is subtracted, and the pixel
+    is UNRELIABLE_DARK. It is read group by group, so that memory does not grow with its length. The zero
+    frame is not corrected. Follows the JWST documentation of the dark_current step.
 
     Parameters
     ----------
@@ -91,13 +94,14 @@ class DarkGroups:
         same = (dark.nframes, dark.groupgap) == (nframes, gap)
         if not same and (dark.nframes, dark.groupgap) != (1, 0):
             raise Unprocessable(
-                f"{dark.name}: this dark's groups of {dark.nframes} frames with gaps of {dark.groupgap} cannot be combined to "
-                f"the exposure's of {nframes} with gaps of {gap}; give another dark, or --set dark_current.skip=true"
+                f"{dark.name}: this dark's groups of {dark.nframes} frames with gaps of {dark.groupgap} cannot be "
+                f"combined to the exposure's of {nframes} with gaps of {gap}; give another dark, or "
+                "--set dark_current.skip=true"
             )
         self._count, self._stride = (1, 1) if same else (nframes, nframes + gap)
 
     def group(self, index: int, pixeldq: NDArray[np.uint32]) -> NDArray[np.float32]:
-        """Return group `index` (ny, nx) in DN, with 0 where it is not finite; those pixels are flagged in `pixeldq`."""
+        """Return group `index` (ny, nx) in DN, with 0 where it is not finite; `pixeldq` gets flags there."""
         first = index * self._stride
         total = self._frame(first)
         for frame in range(first + 1, first + self._count):
@@ -117,8 +121,8 @@ class DarkGroups:
             return self._dark.group(index)
         if last == 0:
             raise Unprocessable(
-                f"{self._dark.name}: a dark with a single group cannot be continued to the length of the exposure; give "
-                "another dark, or --set dark_current.skip=true"
+                f"{self._dark.name}: a dark with a single group cannot be continued to the length of the "
+                "exposure; give another dark, or --set dark_current.skip=true"
             )
         end = self._dark.group(last)
         return end + np.float32(index - last) * (end - self._dark.group(last - 1))

@@ -21,8 +21,8 @@ class GroupScaleOptions(Options):
 def group_scale(ramp: Ramp, references: References, options: GroupScaleOptions) -> Ramp:
     """Multiply all groups by FRMDIVSR / NFRAMES.
 
-    Frames are averaged on board by adding them up and dividing by a power of two (FRMDIVSR). Where their number
-    (NFRAMES) is another one, the average is wrong by the ratio of the two.
+    Frames are averaged on board by adding them up and dividing by a power of two (FRMDIVSR). Where their
+    number (NFRAMES) is another one, the average is wrong by the ratio of the two.
 
     Parameters
     ----------

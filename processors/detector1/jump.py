@@ -25,11 +25,20 @@ class JumpOptions(Options):
         20.25, gt=0, unit="chi-squared", doc="decrease beyond which one difference is taken out (likelihood)"
     )
     likelihood_threshold_two: float = option(
-        23.8, gt=0, unit="chi-squared", doc="decrease beyond which two successive differences are taken out (likelihood)"
+        23.8,
+        gt=0,
+        unit="chi-squared",
+        doc="decrease beyond which two successive differences are taken out (likelihood)",
     )
-    rejection_threshold: float = option(4.0, gt=0, unit="sigma", doc="for four or more differences (two_point)")
-    four_group_rejection_threshold: float = option(5.0, gt=0, unit="sigma", doc="for three differences (two_point)")
-    three_group_rejection_threshold: float = option(6.0, gt=0, unit="sigma", doc="for two differences (two_point)")
+    rejection_threshold: float = option(
+        4.0, gt=0, unit="sigma", doc="for four or more differences (two_point)"
+    )
+    four_group_rejection_threshold: float = option(
+        5.0, gt=0, unit="sigma", doc="for three differences (two_point)"
+    )
+    three_group_rejection_threshold: float = option(
+        6.0, gt=0, unit="sigma", doc="for two differences (two_point)"
+    )
     min_diffs_single_pass: int = option(
         10, ge=1, unit="differences", doc="from here on all are judged at once (two_point)"
     )
@@ -39,7 +48,9 @@ class JumpOptions(Options):
     flag_4_neighbors: bool = option(True, doc="flag the four neighbours of a jump too")
     min_jump_to_flag_neighbors: float = option(10.0, ge=0, unit="sigma", doc="smaller jumps do not spread")
     max_jump_to_flag_neighbors: float = option(1000.0, ge=0, unit="sigma", doc="larger jumps do not spread")
-    after_jump_flag_dn1: float = option(0.0, ge=0, unit="DN", doc="jumps of at least this size have groups flagged after them")
+    after_jump_flag_dn1: float = option(
+        0.0, ge=0, unit="DN", doc="jumps of at least this size have groups flagged after them"
+    )
     after_jump_flag_time1: float = option(0.0, ge=0, unit="seconds", doc="for how long after those jumps")
     after_jump_flag_dn2: float = option(0.0, ge=0, unit="DN", doc="the same for a second class of jumps")
     after_jump_flag_time2: float = option(0.0, ge=0, unit="seconds", doc="for how long after those jumps")
@@ -53,9 +64,10 @@ def _scope(options: JumpOptions) -> Scope:
 def jump(ramp: Ramp, references: References, options: JumpOptions) -> Ramp:
     """Flag JUMP_DET on each group whose difference from the group before is spoilt by a hit.
 
-    ``likelihood`` takes out the differences that lower chi-squared of the ramp's fit by more than a threshold (Brandt
-    2024b, PASP 136, 045005). ``two_point`` compares differences with their median over the ramp and all integrations
-    (Anderson and Gordon 2011, PASP 123, 1237), as the standard pipeline does by default; it needs the whole exposure.
+    ``likelihood`` takes out the differences that lower chi-squared of the ramp's fit by more than a threshold
+    (Brandt 2024b, PASP 136, 045005). ``two_point`` compares differences with their median over the ramp and
+    all integrations (Anderson and Gordon 2011, PASP 123, 1237), as the standard pipeline does by default; it
+    needs the whole exposure.
 
     Parameters
     ----------
@@ -104,7 +116,9 @@ def _after(options: JumpOptions, group_time: float) -> tuple[tuple[float, int], 
         (options.after_jump_flag_dn1, options.after_jump_flag_time1),
         (options.after_jump_flag_dn2, options.after_jump_flag_time2),
     )
-    return tuple((size, int(time // group_time)) for size, time in pairs if group_time > 0 and time >= group_time)
+    return tuple(
+        (size, int(time // group_time)) for size, time in pairs if group_time > 0 and time >= group_time
+    )
 
 
 def _two_point(

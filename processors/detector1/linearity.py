@@ -26,9 +26,10 @@ class LinearityOptions(Options):
 def linearity(ramp: Ramp, references: References, options: LinearityOptions) -> Ramp:
     """Replace each value by the reference's polynomial of it.
 
-    ``F_c = c_0 + c_1 F + c_2 F^2 + ...``, pixel by pixel (JWST documentation, linearity step; Hilbert 2008, WFC3-2008-39).
-    Saturated groups stay as they are. Pixels whose coefficients are flagged NO_LIN_CORR, not finite, or have no linear
-    term stay too and get the flag NO_LIN_CORR. Zero frame values of 0 mean that there is none, and stay.
+    ``F_c = c_0 + c_1 F + c_2 F^2 + ...``, pixel by pixel (JWST documentation, linearity step; Hilbert 2008,
+    WFC3-2008-39). Saturated groups stay as they are. Pixels whose coefficients are flagged NO_LIN_CORR, not
+    finite, or have no linear term stay too and get the flag NO_LIN_CORR. Zero frame values of 0 mean that
+    there is none, and stay.
 
     Parameters
     ----------
@@ -67,8 +68,8 @@ def linearity(ramp: Ramp, references: References, options: LinearityOptions) -> 
 def _check(reference: ImageReference) -> None:
     if reference.data.ndim != 3 or len(reference.data) < 2:
         raise Unprocessable(
-            f"{reference.name}: this linearity reference has coefficients of shape {reference.data.shape}, where "
-            "(ncoeff, ny, nx) with at least two are needed; give another file"
+            f"{reference.name}: this linearity reference has coefficients of shape {reference.data.shape}, "
+            "where (ncoeff, ny, nx) with at least two are needed; give another file"
         )
     require_values(reference, reference.data)
 

@@ -37,7 +37,9 @@ class RefpixOptions(Options):
         11, ge=1, le=2047, unit="rows", doc="height of the running median along the side columns"
     )
     side_gain: float = option(1.0, ge=0, doc="factor for the signal of the side columns")
-    siglimit: float = option(3.0, gt=0, unit="sigma", doc="reference pixels farther from their mean are left out")
+    siglimit: float = option(
+        3.0, gt=0, unit="sigma", doc="reference pixels farther from their mean are left out"
+    )
 
 
 @dataclass(frozen=True)
@@ -65,11 +67,11 @@ class Frame:
 def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
     """Subtract what the reference pixels of the same frame show.
 
-    With four amplifiers (full frames, and subarrays read by four): for each amplifier, odd and even columns, the mean of
-    the reference pixels in the detector's first and last four rows, with outliers clipped; then, row by row, the running
-    median of the first and last four columns. With one amplifier: the clipped means of all reference pixels in odd and in
-    even columns. Only reference pixels without DO_NOT_USE count. The zero frame is corrected likewise; its zeros stay.
-    Follows the JWST documentation of the refpix step.
+    With four amplifiers (full frames, and subarrays read by four): for each amplifier, odd and even columns,
+    the mean of the reference pixels in the detector's first and last four rows, with outliers clipped; then,
+    row by row, the running median of the first and last four columns. With one amplifier: the clipped means
+    of all reference pixels in odd and in even columns. Only reference pixels without DO_NOT_USE count. The
+    zero frame is corrected likewise; its zeros stay. Follows the JWST documentation of the refpix step.
 
     Parameters
     ----------
@@ -106,14 +108,15 @@ def _frame(ramp: Ramp) -> Frame:
     meta = ramp.meta
     if "IRS2" in str(meta.get("READPATT", "")):
         raise Unprocessable(
-            f"{meta.get('FILENAME', 'the product')}: the reference pixels of IRS2 readouts ({meta.get('READPATT')}) cannot "
-            "be treated yet; go on without them by --set refpix.skip=true"
+            f"{meta.get('FILENAME', 'the product')}: the reference pixels of IRS2 readouts "
+            f"({meta.get('READPATT')}) cannot be treated yet; go on without them by --set refpix.skip=true"
         )
     window = Window.of(meta.primary, ramp.shape[2:])
     if min(window.x, window.y) < 0 or window.x + window.nx > SIZE or window.y + window.ny > SIZE:
         raise Unprocessable(
             f"{meta.get('FILENAME', 'the product')}: {window.nx} x {window.ny} pixels from ({window.x + 1}, "
-            f"{window.y + 1}) do not lie on a detector of {SIZE} x {SIZE}; mend SUBSTRT1, SUBSTRT2, SUBSIZE1, SUBSIZE2"
+            f"{window.y + 1}) do not lie on a detector of {SIZE} x {SIZE}; mend SUBSTRT1, "
+            "SUBSTRT2, SUBSIZE1, SUBSIZE2"
         )
     transposed = abs(int(meta.get("FASTAXIS") or 1)) == 2
     return Frame(window.x, window.y, True) if transposed else Frame(window.y, window.x, False)
@@ -250,7 +253,8 @@ def _four_amplifiers(images, good, start, parity, limit, columns):
                     _edge_mean(images[k], good, high, own, limit, values),
                     _edge_mean(images[k], good, low, own, limit, values),
                 )
-            # an amplifier without good pixels in one of its column sets is left alone, so that no stripes arise
+            # an amplifier without good pixels in one of its column sets is left alone, so that no stripes
+            # arise
             if not np.isnan(means[:parity]).any():
                 for c in range(first, last):
                     columns[k, c] = means[(c + start[1]) % parity]
@@ -273,7 +277,7 @@ def _sides(images, good, start, half, columns, rows):
 
 @njit(cache=True)
 def _side_median(image, good, where, side, columns, values):
-    """Median over the rows near one row, of the side columns less their column means; the detector's ends reflect."""
+    """Median over the rows near one, of side columns less their means; the detector's ends reflect."""
     row, start, half = where
     n = 0
     for near in range(row + start - half, row + start + half + 1):

@@ -28,19 +28,24 @@ FLOOR = np.uint8(DQ.AD_FLOOR | DQ.DO_NOT_USE)
 class SaturationOptions(Options):
     """Options of the saturation step."""
 
-    n_pix_grow_sat: int = option(1, ge=0, le=100, unit="pixels", doc="layers of neighbours that are flagged too")
-    use_readpatt: bool = option(True, doc="flag groups before, where only some of the averaged frames saturated")
+    n_pix_grow_sat: int = option(
+        1, ge=0, le=100, unit="pixels", doc="layers of neighbours that are flagged too"
+    )
+    use_readpatt: bool = option(
+        True, doc="flag groups before, where only some of the averaged frames saturated"
+    )
 
 
 @step(options=SaturationOptions, references=("saturation",), optional=("superbias",), status="S_SATURA")
 def saturation(ramp: Ramp, references: References, options: SaturationOptions) -> Ramp:
     """Flag SATURATED from the first group that reaches the reference's limit, and AD_FLOOR at 0 DN.
 
-    Neighbours of saturated pixels are flagged too, because charge spills over. In a group that averages several frames
-    the last frames may have saturated below the limit; such a group, just before the first saturated one, gets
-    DO_NOT_USE: where it exceeds the limit diluted as a steady signal would dilute it, or, for the second group, where
-    its rise is more than a hit in its last frame needs to saturate. Values of the zero frame that are saturated or at
-    the floor become 0. Follows the JWST documentation of the saturation step.
+    Neighbours of saturated pixels are flagged too, because charge spills over. In a group that averages
+    several frames the last frames may have saturated below the limit; such a group, just before the first
+    saturated one, gets DO_NOT_USE: where it exceeds the limit diluted as a steady signal would dilute it, or,
+    for the second group, where its rise is more than a hit in its last frame needs to saturate. Values of the
+    zero frame that are saturated or at the floor become 0. Follows the JWST documentation of the saturation
+    step.
 
     Parameters
     ----------
@@ -121,7 +126,7 @@ def flag_integration(
 
 @njit(cache=True, parallel=True)
 def _find_first(data, groupdq, limit, first):
-    """Find the first saturated group of each pixel (ngroup for none), and flag samples at the converter's floor."""
+    """Find each pixel's first saturated group (ngroup for none), and flag samples at the floor."""
     ngroup, ny, nx = data.shape
     for y in prange(ny):
         first[y] = ngroup
@@ -135,7 +140,7 @@ def _find_first(data, groupdq, limit, first):
 
 @njit(cache=True, parallel=True)
 def _flag_from(groupdq, first, reach, grown):
-    """Flag all groups from the first one that is saturated in the pixel or in a neighbour; `grown` gets that one."""
+    """Flag all groups from the first saturated in the pixel or in a neighbour; `grown` gets that one."""
     ngroup, ny, nx = groupdq.shape
     for y in prange(ny):
         column = np.empty(nx, np.int16)
@@ -158,7 +163,7 @@ def _flag_from(groupdq, first, reach, grown):
 
 @njit(cache=True, parallel=True)
 def _find_partial(data, groupdq, limit, dilution, grown, partial):
-    """Find pixels whose last group before saturation exceeds the diluted limit; `partial` gets that group, or -1."""
+    """Find groups just before saturation beyond the diluted limit; `partial` gets them, or -1."""
     ngroup, ny, nx = data.shape
     for y in prange(ny):
         for x in range(nx):
@@ -184,7 +189,7 @@ def _flag_partial(groupdq, partial, reach):
 
 @njit(cache=True, parallel=True)
 def _flag_second(data, groupdq, limit, bias, nframes, grown):
-    """Set DO_NOT_USE on second groups that rise as if their last frame had saturated, before a saturated third."""
+    """Set DO_NOT_USE on second groups that rise as if their last frame had saturated."""
     _, ny, nx = data.shape
     for y in prange(ny):
         for x in range(nx):
@@ -198,7 +203,7 @@ def _flag_second(data, groupdq, limit, bias, nframes, grown):
 
 
 def _clear_zeroframe(frame: NDArray[np.float32], limit: NDArray[np.float32], reach: int) -> None:
-    """Set values (ny, nx) of the zero frame to 0 that are saturated, next to such, or at the floor; in place."""
+    """Set values (ny, nx) of the zero frame to 0 that are saturated, next to such, or at the floor."""
     flags = np.zeros((1, *frame.shape), np.uint8)
     flag_integration(frame[np.newaxis], flags, limit, limit, 1, reach)
     frame[flags[0] != 0] = 0

@@ -22,8 +22,8 @@ class SuperbiasOptions(Options):
 def superbias(ramp: Ramp, references: References, options: SuperbiasOptions) -> Ramp:
     """Subtract the superbias from all groups and from the zero frame, and add its flags to PIXELDQ.
 
-    Where the reference has no finite value nothing is subtracted, and the pixel is UNRELIABLE_BIAS. Zero frame
-    values of 0 mean that there is none, and stay.
+    Where the reference has no finite value nothing is subtracted, and the pixel is UNRELIABLE_BIAS. Zero
+    frame values of 0 mean that there is none, and stay.
 
     Parameters
     ----------

@@ -1,7 +1,7 @@
 """From corrected ramps to count rates.
 
-``RAMP_FIT`` makes the rates of the integrations; :class:`Average`, or the step ``average_integrations``, makes the
-exposure's rate of them.
+``RAMP_FIT`` makes the rates of the integrations; :class:`Average`, or the step ``average_integrations``,
+makes the exposure's rate of them.
 """
 
 from processors.pipelines import Pipeline

@@ -60,7 +60,9 @@ class Average:
         """
         mean = self.mean()
         record = StepRecord(
-            step="average_integrations", outcome="complete", implementation=average_integrations.implementation
+            step="average_integrations",
+            outcome="complete",
+            implementation=average_integrations.implementation,
         )
         return mean.with_meta(mean.meta.with_step(record))
 
@@ -101,9 +103,10 @@ class Average:
 def average_integrations(rateints: Rate, references: References, options: AverageOptions) -> Rate:
     """Average the rates of an exposure's integrations.
 
-    Rates fitted by generalised least squares are weighted by what each integration knows relative to a whole ramp, so
-    that the weights do not follow the noise. Others, and those read from a file, are weighted by inverse read-noise
-    variance, as the standard pipeline does. Flags are those of any integration, but DO_NOT_USE only where all have it.
+    Rates fitted by generalised least squares are weighted by what each integration knows relative to a whole
+    ramp, so that the weights do not follow the noise. Others, and those read from a file, are weighted by
+    inverse read-noise variance, as the standard pipeline does. Flags are those of any integration, but
+    DO_NOT_USE only where all have it.
 
     Parameters
     ----------
@@ -125,7 +128,9 @@ def average_integrations(rateints: Rate, references: References, options: Averag
         If `rateints` is an image already, or a keyword is missing.
     """
     if rateints.data.ndim != 3:
-        raise Unprocessable("only rates of integrations (nint, ny, nx) can be averaged; give a _rateints product")
+        raise Unprocessable(
+            "only rates of integrations (nint, ny, nx) can be averaged; give a _rateints product"
+        )
     average = Average(references)
     average.add(rateints)
     return average.mean()

@@ -25,12 +25,18 @@ from schemas.references import References
 class RampFitOptions(Options):
     """Options of the ramp fit."""
 
-    algorithm: Literal["gls", "ols"] = option("gls", doc="generalised, or ordinary least squares with optimal weights")
+    algorithm: Literal["gls", "ols"] = option(
+        "gls", doc="generalised, or ordinary least squares with optimal weights"
+    )
     suppress_one_group: bool = option(
         True, doc="whether ramps with a single good group, where there are more groups, count as having none"
     )
-    firstgroup: int | None = option(None, ge=0, unit="group", doc="groups before this one (from 0) are left out")
-    lastgroup: int | None = option(None, ge=0, unit="group", doc="groups after this one (from 0) are left out")
+    firstgroup: int | None = option(
+        None, ge=0, unit="group", doc="groups before this one (from 0) are left out"
+    )
+    lastgroup: int | None = option(
+        None, ge=0, unit="group", doc="groups after this one (from 0) are left out"
+    )
     fit_quality: bool = option(
         True, doc="whether chi-squared and degrees of freedom are kept, as CHISQ and DOF (gls)"
     )
@@ -44,10 +50,11 @@ def _scope(options: RampFitOptions) -> Scope:
 def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rate:
     """Fit a straight line to the ramp of each pixel in each integration.
 
-    ``gls`` is the exact solution with the covariance of the group differences (Brandt 2024a, PASP 136, 045004). ``ols``
-    cuts ramps into segments at jumps and weights groups by signal to noise (Fixsen et al. 2000, PASP 112, 1350), as the
-    standard pipeline does by default; its Poisson variances come from the median rate of all integrations, so it
-    needs the whole exposure. Pixels are NaN and DO_NOT_USE where nothing can be fitted.
+    ``gls`` is the exact solution with the covariance of the group differences (Brandt 2024a, PASP 136,
+    045004). ``ols`` cuts ramps into segments at jumps and weights groups by signal to noise (Fixsen et al.
+    2000, PASP 112, 1350), as the standard pipeline does by default; its Poisson variances come from the
+    median rate of all integrations, so it needs the whole exposure. Pixels are NaN and DO_NOT_USE where
+    nothing can be fitted.
 
     Parameters
     ----------
@@ -71,7 +78,9 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     ramp = _chosen_groups(ramp, options)
     noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
     fits = _fit_gls(ramp, noise, options) if options.algorithm == "gls" else _fit_ols(ramp, noise, options)
-    planes = _stacked(fits, ramp.shape[0], {"chisq", "dof"} if _no_quality(options) else set())
+    planes: dict[str, Any] = _stacked(
+        fits, ramp.shape[0], {"chisq", "dof"} if _no_quality(options) else set()
+    )
     return settle(Rate(meta=_rate_meta(ramp.meta), first_integration=ramp.first_integration, **planes))
 
 
@@ -87,8 +96,8 @@ def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
         return ramp
     if first >= last:
         raise UsageError(
-            f"groups {first} to {last} of {ramp.shape[1]} leave nothing to fit; choose ramp_fit.firstgroup smaller than "
-            "ramp_fit.lastgroup and than the last group"
+            f"groups {first} to {last} of {ramp.shape[1]} leave nothing to fit; choose ramp_fit.firstgroup smaller "
+            "than ramp_fit.lastgroup and than the last group"
         )
     out = ramp.edit("groupdq")
     out.groupdq[:, :first] |= np.uint8(DQ.DO_NOT_USE)
@@ -106,7 +115,9 @@ def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator
 
 def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[gls.Slopes]:
     meta = ramp.meta
-    timing = ols.Timing(float(meta.require("TGROUP")), float(meta.require("TFRAME")), int(meta.require("NFRAMES")))
+    timing = ols.Timing(
+        float(meta.require("TGROUP")), float(meta.require("TFRAME")), int(meta.require("NFRAMES"))
+    )
     suppress = options.suppress_one_group
     rate = np.zeros(ramp.shape[2:])
     for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
@@ -149,4 +160,6 @@ def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any] | None]:
 
 def _rate_meta(meta: Meta) -> Meta:
     tables = {name: rows for name, rows in meta.tables.items() if name != "GROUP"}
-    return replace(meta.with_science(BUNIT=("DN/s", "physical units of the data array values")), tables=tables)
+    return replace(
+        meta.with_science(BUNIT=("DN/s", "physical units of the data array values")), tables=tables
+    )

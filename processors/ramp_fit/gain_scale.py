@@ -45,9 +45,16 @@ def gain_scale(rate: Rate, references: References, options: GainScaleOptions) ->
     if not factor:
         raise NotApplicable(f"{reference.name} has no GAINFACT")
     if not (np.isfinite(factor) and factor > 0):
-        raise Unprocessable(f"{reference.name}: GAINFACT = {factor} is not a positive number; give another gain reference")
+        raise Unprocessable(
+            f"{reference.name}: GAINFACT = {factor} is not a positive number; give another gain reference"
+        )
     out = rate.edit("data", "err", "var_poisson", "var_rnoise")
     scale, square = np.float32(factor), np.float32(factor**2)
-    for plane, by in ((out.data, scale), (out.err, scale), (out.var_poisson, square), (out.var_rnoise, square)):
+    for plane, by in (
+        (out.data, scale),
+        (out.err, scale),
+        (out.var_poisson, square),
+        (out.var_rnoise, square),
+    ):
         np.multiply(plane, by, out=plane)
     return out.with_meta(out.meta.with_primary(GAINFACT=(float(factor), "gain scale factor")))

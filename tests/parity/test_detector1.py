@@ -1,4 +1,4 @@
-"""Raw to rate against the peer, step by step, under recipe ``baseline``; tolerances in tests/parity/tolerances.py."""
+"""Raw to rate against the peer, step by step, under recipe ``baseline``; see tests/parity/tolerances.py."""
 
 import numpy as np
 import pytest

@@ -1,0 +1,177 @@
+import numpy as np
+import pytest
+
+from processors.ramp_fit import Average, average_integrations, gain_scale, ramp_fit
+from schemas.dq import DQ
+from schemas.errors import Unprocessable, UsageError
+from schemas.meta import Keywords, Meta
+from schemas.products import Rate
+from simulator.quick import FlatRamp, flat_ramp
+from tests.processors.detector1.build import image, make_ramp, references
+
+DNU = int(DQ.DO_NOT_USE)
+
+
+def simulated(**more):
+    wanted = FlatRamp(shape=(96, 96), **more)
+    made = flat_ramp(wanted)
+    given = references(image("gain", made.gain), image("readnoise", made.cds_noise))
+    cards = {
+        "TFRAME": wanted.tframe,
+        "TGROUP": wanted.readout.tgroup,
+        "NFRAMES": wanted.nframes,
+        "GROUPGAP": wanted.groupgap,
+    }
+    return make_ramp(made.data, **cards), given, made.rate
+
+
+@pytest.mark.parametrize("rate", [1.0, 300.0])
+@pytest.mark.parametrize("algorithm", ["gls", "ols"])
+def test_truth(rate, algorithm):
+    ramp, given, truth = simulated(rate=rate, ngroups=10, nints=3, nframes=2, groupgap=1)
+    out = ramp_fit(ramp, given, algorithm=algorithm)
+    assert out.data.shape == (3, 96, 96)
+    off = (out.data - truth).astype("f8")
+    assert abs(off.mean()) < 4 * off.std() / np.sqrt(off.size)
+    pull = off / out.err
+    assert pull.std() == pytest.approx(1, abs=0.02 if algorithm == "gls" else 0.05)
+    np.testing.assert_allclose(out.err**2, out.var_poisson + out.var_rnoise, rtol=1e-5)
+    if algorithm == "gls":
+        assert out.chisq.mean() / out.dof.mean() == pytest.approx(1, abs=0.02)
+    assert out.meta.science["BUNIT"] == "DN/s"
+    assert out.meta.get("S_RAMP") == "COMPLETE"
+
+
+def test_the_dark_current_leaves_its_noise():
+    ramp, given, _ = simulated(rate=0.5, ngroups=6)
+    dark = np.full((96, 96), 40.0, np.float32)
+    quiet = ramp_fit(ramp, given)
+    noisy = ramp_fit(type(ramp)(**{**vars(ramp), "average_dark_current": dark}), given)
+    span = 50.0  # Poisson variance of 40 e-/s over it, in (DN/s)^2, and a little more for the weights
+    assert np.median(noisy.var_poisson - quiet.var_poisson) == pytest.approx(40 / 4 / span, rel=0.25)
+
+
+def test_pixels_that_cannot_be_fitted_are_nan_and_do_not_use():
+    ramp, given, _ = simulated(rate=30.0, ngroups=5)
+    ramp.groupdq[:, :, 3, 3] = int(DQ.SATURATED)
+    ramp.groupdq[:, :, 4, 4] = DNU
+    ramp.groupdq[:, 1:, 5, 5] = int(DQ.SATURATED)
+    ramp.pixeldq[6, 6] = DNU
+    gain = given.image("gain").data.copy()
+    gain[7, 7], gain[8, 8] = 0, np.nan
+    given = references(image("gain", gain), given["readnoise"])
+    for algorithm in ("gls", "ols"):
+        out = ramp_fit(ramp, given, algorithm=algorithm)
+        bad = np.isnan(out.data[0])
+        assert set(zip(*np.nonzero(bad), strict=True)) == {(i, i) for i in range(3, 9)}
+        np.testing.assert_array_equal(bad, out.dq[0] & DNU != 0)
+        np.testing.assert_array_equal(bad, np.isnan(out.err[0]))
+        assert out.dq[0, 3, 3] & int(DQ.SATURATED)
+        assert out.dq[0, 7, 7] & out.dq[0, 8, 8] & int(DQ.NO_GAIN_VALUE)
+
+
+def test_everything_saturated():
+    ramp, given, _ = simulated(ngroups=4)
+    ramp.groupdq[:] = int(DQ.SATURATED)
+    out = ramp_fit(ramp, given)
+    assert np.isnan(out.data).all()
+    assert (out.dq & DNU).all()
+
+
+def test_chosen_groups():
+    ramp, given, truth = simulated(rate=50.0, ngroups=8)
+    ramp.data[:, 0] += 5000
+    ramp.data[:, 7] -= 5000
+    out = ramp_fit(ramp, given, firstgroup=1, lastgroup=6)
+    assert np.median(out.data) == pytest.approx(truth, rel=0.01)
+    assert (ramp.groupdq == 0).all()
+    with pytest.raises(UsageError, match="leave nothing to fit"):
+        ramp_fit(ramp, given, firstgroup=7, lastgroup=3)
+
+
+def test_fit_quality_is_an_option():
+    ramp, given, _ = simulated(ngroups=4)
+    assert ramp_fit(ramp, given).dof.max() == 2
+    bare = ramp_fit(ramp, given, fit_quality=False)
+    assert bare.chisq is None
+    assert bare.dof is None
+    assert ramp_fit(ramp, given, algorithm="ols").chisq is None
+
+
+@pytest.mark.parametrize("algorithm", ["gls", "ols"])
+def test_average_is_true_and_the_same_for_any_division(algorithm):
+    ramp, given, truth = simulated(rate=40.0, ngroups=5, nints=6)
+    ramp.groupdq[2, 3:, :, ::3] |= int(DQ.SATURATED)
+    ramp.groupdq[4, 2, ::2] |= int(DQ.JUMP_DET)
+    ramp.groupdq[:, :, 0, 0] |= DNU
+    ints = ramp_fit(ramp, given, algorithm=algorithm)
+    whole = average_integrations(ints, given)
+    assert whole.data.shape == (96, 96)
+    off = (whole.data - truth)[1:].astype("f8")
+    assert abs(off.mean()) < 4 * off.std() / np.sqrt(off.size)
+    pull = off / whole.err[1:]
+    assert pull.std() == pytest.approx(1, abs=0.05)
+    assert np.isnan(whole.data[0, 0])
+    assert whole.dq[0, 0] & DNU
+    assert (whole.dq[1:, ::3] & int(DQ.SATURATED) != 0).all()
+    for size in (1, 2, 4):
+        average = Average(given)
+        for first in range(0, 6, size):
+            average.add(block_of(ints, first, first + size))
+        for name, array in average.result().arrays().items():
+            np.testing.assert_array_equal(array, getattr(whole, name), err_msg=name)
+
+
+def block_of(rate, first, last):
+    return Rate(meta=rate.meta, **{name: array[first:last] for name, array in rate.arrays().items()})
+
+
+def test_average_of_one_is_that_one():
+    ramp, given, _ = simulated(ngroups=4)
+    ints = ramp_fit(ramp, given)
+    for name, array in average_integrations(ints, given).arrays().items():
+        np.testing.assert_array_equal(array, getattr(ints, name)[0])
+
+
+def test_average_of_rates_that_were_scaled():
+    ramp, given, truth = simulated(rate=40.0, ngroups=5, nints=3)
+    ramp.groupdq[1, 3:] |= int(DQ.SATURATED)
+    doubled = references(image("gain", given.image("gain").data, GAINFACT=2.0), given["readnoise"])
+    ints = ramp_fit(ramp, doubled)
+    plain, scaled = (
+        average_integrations(ints, doubled),
+        average_integrations(gain_scale(ints, doubled), doubled),
+    )
+    np.testing.assert_allclose(scaled.data, 2 * plain.data, rtol=1e-5)
+    np.testing.assert_allclose(scaled.err, 2 * plain.err, rtol=1e-5)
+    assert np.median(scaled.data) == pytest.approx(2 * truth, rel=0.02)
+
+
+def test_nothing_to_average():
+    ramp, given, _ = simulated(ngroups=4)
+    with pytest.raises(Unprocessable, match="no integrations to average"):
+        Average(given).result()
+    image_2d = average_integrations(ramp_fit(ramp, given), given)
+    with pytest.raises(Unprocessable, match="give a _rateints product"):
+        average_integrations(image_2d, given)
+
+
+def flat_rate(**cards):
+    planes = {name: np.full((4, 4), 3.0, np.float32) for name in ("data", "err", "var_poisson", "var_rnoise")}
+    return Rate(meta=Meta(primary=Keywords(cards)), dq=np.zeros((4, 4), np.uint32), **planes)
+
+
+def test_gain_scale():
+    gain = references(image("gain", np.ones((4, 4)), GAINFACT=1.5))
+    out = gain_scale(flat_rate(), gain)
+    assert (out.data == 4.5).all()
+    assert (out.err == 4.5).all()
+    assert (out.var_poisson == 6.75).all()
+    assert (out.var_rnoise == 6.75).all()
+    assert out.meta.get("GAINFACT") == 1.5
+    assert out.meta.get("S_GANSCL") == "COMPLETE"
+    assert (gain_scale(flat_rate(GAINFACT=2.0), gain).data == 6).all()
+    without = gain_scale(flat_rate(), references(image("gain", np.ones((4, 4)))))
+    assert without.meta.get("S_GANSCL") == "SKIPPED"
+    with pytest.raises(Unprocessable, match="GAINFACT = -1"):
+        gain_scale(flat_rate(), references(image("gain", np.ones((4, 4)), GAINFACT=-1.0)))
