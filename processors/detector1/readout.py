@@ -32,8 +32,8 @@ def read_pattern(meta: Meta, ngroup: int) -> ReadPattern:
     frame_time, dropped = float(meta.require("TFRAME")), int(meta.get("DRPFRMS1") or 0)
     if nframes < 1 or gap < 0 or dropped < 0 or not frame_time > 0 or not np.isfinite(frame_time):
         raise Unprocessable(
-            f"{meta.get('FILENAME', 'the product')}: NFRAMES = {nframes}, GROUPGAP = {gap}, TFRAME = {frame_time} "
-            f"and DRPFRMS1 = {dropped} describe no readout; mend the header"
+            f"{meta.get('FILENAME', 'the product')}: NFRAMES = {nframes}, GROUPGAP = {gap}, "
+            f"TFRAME = {frame_time} and DRPFRMS1 = {dropped} describe no readout; mend the header"
         )
     return _pattern(ngroup, nframes, gap, frame_time, dropped)
 

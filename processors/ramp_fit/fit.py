@@ -96,8 +96,8 @@ def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
         return ramp
     if first >= last:
         raise UsageError(
-            f"groups {first} to {last} of {ramp.shape[1]} leave nothing to fit; choose ramp_fit.firstgroup smaller "
-            "than ramp_fit.lastgroup and than the last group"
+            f"groups {first} to {last} of {ramp.shape[1]} leave nothing to fit; choose "
+            "ramp_fit.firstgroup smaller than ramp_fit.lastgroup and than the last group"
         )
     out = ramp.edit("groupdq")
     out.groupdq[:, :first] |= np.uint8(DQ.DO_NOT_USE)
