@@ -116,7 +116,7 @@ def coverage(counts: NDArray[np.integer[Any]]) -> tuple[Picture, list[Share]]:
     step = max(1, -(-max(counts.shape) // WIDEST))
     small = counts[::step, ::step]
     most = max(int(counts.max()), 1)
-    index = -(-small * len(STEPS) // most) - 1 if most > len(STEPS) else small - 1
+    index = np.searchsorted(_edges(most), small) - 1
     palette = np.array([to_rgba(colour) for colour in _palette(most)])
     return _picture(np.where(small > 0, index, -1), palette, counts.shape), _legend(counts, most)
 
@@ -209,10 +209,16 @@ def _palette(most: int) -> list[str]:
     return [STEPS[round(i * (len(STEPS) - 1) / max(most - 1, 1))] for i in range(most)]
 
 
+def _edges(most: int) -> list[int]:
+    """Return the largest number of each colour, after a 0."""
+    colours = min(most, len(STEPS))
+    return [round(i * most / colours) for i in range(colours + 1)]
+
+
 def _legend(counts: NDArray[np.integer[Any]], most: int) -> list[Share]:
     covered = max(int((counts > 0).sum()), 1)
     palette = _palette(most)
-    edges = [round(i * most / len(palette)) for i in range(len(palette) + 1)]
+    edges = _edges(most)
     shares = []
     for low, high, colour in zip(edges, edges[1:], palette, strict=False):
         label = f"{high}" if high == low + 1 else f"{low + 1} to {high}"

@@ -46,15 +46,14 @@ def flux_plot(sources: Sources, label: str) -> str:
         axes = figure.subplots()
         axes.axhspan(-100 * FLUX_BOUND, 100 * FLUX_BOUND, color=_BAND, alpha=0.18, lw=0)
         axes.axhline(0, color=_INK, lw=0.8)
-        for mask, colour, name in (
-            (others, _SECOND, "other stars"),
-            (judged, _FIRST, "isolated stars"),
-        ):
-            _points(axes, sources, mask, colour, name)
+        for mask, colour, name in ((others, _SECOND, "other stars"), (judged, _FIRST, "isolated stars")):
+            if mask.any():
+                _points(axes, sources, mask, colour, name)
         axes.set(xlabel="true magnitude (AB)", ylabel="measured / true \N{MINUS SIGN} 1  (%)")
         low, high = _span(100 * (sources.ratio[judged] - 1), 100 * sources.ratio_err[judged])
         axes.set_ylim(low, high)
-        axes.legend(loc="lower left", ncols=2)
+        if (judged | others).any():
+            axes.legend(loc="lower left", ncols=2)
         return _svg(figure, label)
 
 
@@ -111,7 +110,7 @@ def deviation_plot(deviations: NDArray[np.float64], label: str) -> str:
 
 
 def _style(label: str) -> dict[str, Any]:
-    return {**_STYLE, "svg.hashsalt": label}  # no two plots of a page give the same names to markers and clips
+    return {**_STYLE, "svg.hashsalt": label}  # names of markers and clips differ by plot
 
 
 def _points(axes: Any, sources: Sources, mask: NDArray[np.bool_], colour: str, name: str) -> None:

@@ -78,10 +78,17 @@ class Sources:
         return float(chosen.std(ddof=1) / np.sqrt(chosen.size)) if chosen.size > 1 else float("nan")
 
     @property
-    def position_scatter(self) -> float:
-        """Return the root mean square distance of judged stars from their true positions in one axis, mas."""
-        both = np.concatenate([self.dra[self.judged], self.ddec[self.judged]])
-        return float(np.sqrt(np.mean(both**2))) if both.size else float("nan")
+    def distance(self) -> float:
+        """Return the median distance of the judged stars from their true positions, mas; NaN without any."""
+        found = np.hypot(self.dra[self.judged], self.ddec[self.judged])
+        return float(np.median(found)) if found.size else float("nan")
+
+    @property
+    def shift(self) -> tuple[float, float]:
+        """Return the median of `dra` and of `ddec` of the judged stars, mas; NaN without any."""
+        if not self.judged.any():
+            return float("nan"), float("nan")
+        return float(np.median(self.dra[self.judged])), float(np.median(self.ddec[self.judged]))
 
 
 @dataclass(frozen=True, kw_only=True)

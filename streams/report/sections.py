@@ -60,7 +60,8 @@ class Recovered:
     matched: int
     offset: float
     offset_err: float
-    position_scatter: float
+    distance: float
+    shift: tuple[float, float]
     flux_plot: str
     position_plot: str
 
@@ -213,13 +214,14 @@ def _recovered(image: Any, catalogue: Any, truth: Truth | None) -> Recovered | N
         matched=sources.rows.size,
         offset=sources.offset,
         offset_err=sources.offset_err,
-        position_scatter=sources.position_scatter,
+        distance=sources.distance,
+        shift=sources.shift,
         **_plots(sources, check),
     )
 
 
 def _plots(sources: Sources, check: Check) -> dict[str, str]:
-    where = f"{sources.position_scatter:.2f} mas root mean square in one axis"
+    where = f"{sources.distance:.2f} mas apart in the median"
     return {
         "flux_plot": plots.flux_plot(sources, f"Measured over true flux against magnitude: {check.sentence}"),
         "position_plot": plots.position_plot(sources, f"Measured minus true positions: {where}"),
