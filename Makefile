@@ -36,9 +36,9 @@ $(PEER)/.done: requirements-peer.lock
 
 demo: install
 	@rm -rf demo-output
-	$(BIN)/calstream simulate NRC_IMAGE --out demo-output/downlink
-	. demo-output/downlink/env.sh && $(BIN)/calstream run demo-output/downlink --out demo-output
-	$(BIN)/calstream report demo-output
+	$(BIN)/calstream simulate NRC_IMAGE --out demo-output
+	. demo-output/env.sh && $(BIN)/calstream run demo-output --out demo-output --record demo-output/run.json
+	$(BIN)/calstream report demo-output --record demo-output/run.json --truth demo-output/truth --check
 
 test: install
 	$(BIN)/python -m pytest --durations=15

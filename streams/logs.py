@@ -39,6 +39,17 @@ def configure(level: int = logging.WARNING, style: Format = "console") -> None:
     _capture_libraries(level)
 
 
+def quiet_unless_configured() -> None:
+    """Show warnings only, in a program that uses calstream as a library and has not said what it wants."""
+    if not structlog.is_configured():
+        structlog.configure(
+            processors=[*_shared(), *_rendered("console")],
+            wrapper_class=structlog.make_filtering_bound_logger(logging.WARNING),
+            logger_factory=_StandardError,
+            cache_logger_on_first_use=False,
+        )
+
+
 def _capture_libraries(level: int) -> None:
     from astropy import log  # takes over warnings when it is imported: so first it, then we
 

@@ -1,7 +1,7 @@
 """Compile the kernels before the first exposure comes: ``python -m streams.warm``.
 
 Tiny exposures, made up here, go through the real pipelines in every way that leads to another kernel. What is
-compiled stays in numba's cache beside the sources.
+compiled stays in the cache of :mod:`streams.kernel_cache`.
 """
 
 from __future__ import annotations
@@ -32,8 +32,9 @@ class Case:
     ----------
     jumps, fit : str
         Method of ``jump`` and algorithm of ``ramp_fit``.
-    amplifiers, frames : int
-        Outputs that read the detector, and frames averaged in a group.
+    amplifiers, frames, block : int
+        Outputs that read the detector, frames averaged in a group, and integrations in a block: those of more
+        than one do not lie in memory as single ones do, and need kernels of their own.
     options : mapping of str to object
         Further options of ``jump``.
     """
@@ -42,15 +43,16 @@ class Case:
     fit: str
     amplifiers: int
     frames: int
+    block: int
     options: Mapping[str, Any]
 
 
 CASES: Final = (
-    Case("likelihood", "gls", 1, 1, {}),
-    Case("likelihood", "gls", 4, 4, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
-    Case("two_point", "ols", 1, 1, {"min_diffs_single_pass": 2}),
-    Case("two_point", "ols", 4, 4, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
-    Case("two_point", "ols", 1, 1, {"minimum_sigclip_groups": 2}),
+    Case("likelihood", "gls", 1, 1, 1, {}),
+    Case("likelihood", "gls", 4, 4, 2, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
+    Case("two_point", "ols", 1, 1, 1, {"min_diffs_single_pass": 2}),
+    Case("two_point", "ols", 4, 4, 2, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
+    Case("two_point", "ols", 1, 1, 1, {"minimum_sigclip_groups": 2}),
 )
 """Each kernel is on one of these ways."""
 
@@ -132,17 +134,20 @@ def _stage_1(case: Case) -> None:
         if step.name in given
     }
     found = references(case.frames)
-    ramps = DETECTOR1_NIR.stream(_integrations(exposure(case)), found, settings)
+    ramps = DETECTOR1_NIR.stream(_blocks(exposure(case), case.block), found, settings)
     average = Average(found)
     for rate in RAMP_FIT.stream(ramps, found, settings):
         average.add(rate)
     average.mean()
 
 
-def _integrations(ramp: Ramp) -> Iterator[Ramp]:
-    for i in range(SHAPE[0]):
-        parts = {name: getattr(ramp, name)[i : i + 1].copy() for name in ("data", "groupdq", "zeroframe")}
-        yield replace(ramp, first_integration=i, pixeldq=ramp.pixeldq.copy(), **parts)
+def _blocks(ramp: Ramp, size: int) -> Iterator[Ramp]:
+    for first in range(0, SHAPE[0], size):
+        parts = {
+            name: getattr(ramp, name)[first : first + size].copy()
+            for name in ("data", "groupdq", "zeroframe")
+        }
+        yield replace(ramp, first_integration=first, pixeldq=ramp.pixeldq.copy(), **parts)
 
 
 def _drizzling() -> None:

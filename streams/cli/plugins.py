@@ -66,6 +66,7 @@ def plugins() -> dict[str, Plugin]:
 
 def _as_command(name: str, found: Any) -> Any:
     if isinstance(found, typer.Typer):
+        found.rich_markup_mode, found._add_completion = None, False  # as our own commands have it
         command = typer.main.get_command(found)
         command.name = name
         return command

@@ -10,7 +10,7 @@ from collections.abc import Iterator
 import pytest
 import structlog
 
-from streams.logs import configure
+from streams.logs import configure, quiet_unless_configured
 
 
 @pytest.fixture(autouse=True)
@@ -76,3 +76,14 @@ def test_warnings_are_logged_when_all_is_wanted(capsys: pytest.CaptureFixture[st
     (line,) = capsys.readouterr().err.splitlines()
     found = json.loads(line)
     assert (found["event"], found["warning"]) == ("of interest to developers", "UserWarning")
+
+
+def test_a_program_of_its_own_is_left_alone(capsys: pytest.CaptureFixture[str]) -> None:
+    structlog.reset_defaults()
+    quiet_unless_configured()
+    structlog.get_logger("calstream").info("complete")
+    assert capsys.readouterr() == ("", "")
+    configure(logging.INFO)
+    quiet_unless_configured()
+    structlog.get_logger("calstream").info("complete")
+    assert "complete" in capsys.readouterr().err
