@@ -90,13 +90,12 @@ class DarkGroups:
     def __init__(self, dark: RampReference, meta: Meta) -> None:
         nframes, gap = int(meta.require("NFRAMES")), int(meta.require("GROUPGAP"))
         self._dark = dark
-        self._last: tuple[int, NDArray[np.float32]] | None = None
         same = (dark.nframes, dark.groupgap) == (nframes, gap)
         if not same and (dark.nframes, dark.groupgap) != (1, 0):
             raise Unprocessable(
                 f"{dark.name}: this dark's groups of {dark.nframes} frames with gaps of {dark.groupgap} "
-                f"cannot be combined to the exposure's of {nframes} with gaps of {gap}; give another dark, or "
-                "--set dark_current.skip=true"
+                f"cannot be combined to the exposure's of {nframes} with gaps of {gap}; give "
+                "another dark, or --set dark_current.skip=true"
             )
         self._count, self._stride = (1, 1) if same else (nframes, nframes + gap)
 

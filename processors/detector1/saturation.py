@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from processors.detector1.arrays import image, writable
+from processors.detector1.arrays import image
 from processors.invalid import require_values
 from processors.options import Options, option
 from processors.steps import step
@@ -70,7 +70,7 @@ def saturation(ramp: Ramp, references: References, options: SaturationOptions) -
     bias = np.broadcast_to(np.float32(0), limit.shape)
     if "superbias" in references:
         bias = image(references, "superbias", ramp).data
-    out = writable(ramp, "groupdq", "pixeldq", *(("data",) if ramp.zeroframe is not None else ()))
+    out = ramp.edit("groupdq", "pixeldq", "zeroframe")
     np.bitwise_or(out.pixeldq, dq, out=out.pixeldq)
     nframes = int(ramp.meta.require("NFRAMES")) if options.use_readpatt else 1
     for data, groupdq in zip(out.data, out.groupdq, strict=True):
@@ -202,7 +202,7 @@ def _flag_second(data, groupdq, limit, bias, nframes, grown):
                 groupdq[1, y, x] |= DO_NOT_USE
 
 
-def _clear_zeroframe(frame: NDArray[np.float32], limit: NDArray[np.float32], reach: int) -> None:
+def _clear_zeroframe(frame: NDArray[Any], limit: NDArray[np.float32], reach: int) -> None:
     """Set values (ny, nx) of the zero frame to 0 that are saturated, next to such, or at the floor."""
     flags = np.zeros((1, *frame.shape), np.uint8)
     flag_integration(frame[np.newaxis], flags, limit, limit, 1, reach)
