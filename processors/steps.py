@@ -1,8 +1,9 @@
 """The contract of a step: a pure function from product to product, and what the framework does around it.
 
-A step's author writes ``function(product, references, options) -> product``. The framework checks the options,
-writes the status keyword, the parameters and the names and digests of the references into the product, and sees to
-it that nobody's input is altered.
+A step's author writes ``function(product, references, options) -> product``. The framework checks the
+options,
+writes the status keyword, the parameters and the names and digests of the references into the product, and
+sees to it that nobody's input is altered.
 """
 
 from __future__ import annotations
@@ -25,7 +26,7 @@ STATUS = {"complete": "COMPLETE", "skipped": "SKIPPED", "not applicable": "SKIPP
 """Value of JWST's status keyword for each outcome."""
 
 
-class NotApplicable(Exception):
+class NotApplicable(Exception):  # noqa: N818  an outcome, not an error
     """Raised by a step that has nothing to do for this exposure; its message is the reason."""
 
 
@@ -140,7 +141,9 @@ class Step:
             A new one. A step that has nothing to do returns the input with that outcome recorded.
         """
         chosen = options or validated(self.options_type, values, self.name)
-        result, _ = self.run(replace(product, donated=False), references or References(), StepSettings(options=chosen))
+        result, _ = self.run(
+            replace(product, donated=False), references or References(), StepSettings(options=chosen)
+        )
         return replace(result, donated=False)
 
     def run(

@@ -30,11 +30,11 @@ from schemas.naming import product_filename
 from schemas.recipe import Recipe, StepTable
 from schemas.references import Window
 from streams.job import BLOCK_BYTES, InputFile, Job
+from streams.manifest_files import manifest_artifact
 from streams.recipes import fingerprint
 from streams.references import ReferenceLibrary
 from streams.replacements import code_digest
 from streams.stages import Stage, next_stage
-from streams.manifest_files import manifest_artifact
 from streams.store import Store
 
 log = structlog.get_logger("calstream")
@@ -167,7 +167,9 @@ def planned(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) 
         "run_key": key,
         "stage": stage.name,
         "fingerprint": request["fingerprint"],
-        "inputs": [{"role": i.role, "product": i.identity.partition("/")[2], "digest": i.digest} for i in inputs],
+        "inputs": [
+            {"role": i.role, "product": i.identity.partition("/")[2], "digest": i.digest} for i in inputs
+        ],
         "crds_context": tools.library.context(),
     }
     return Run(
@@ -211,7 +213,9 @@ def inputs_of(event: Event, store: Store) -> tuple[Input, ...]:
         return tuple(Input(role=m.exptype, identity=m.identity, digest=m.digest, uri=m.uri) for m in members)
     if isinstance(event, ProductEvent):
         return (
-            Input(role="science", identity=event.identity, digest=event.product.content, uri=event.product.uri),
+            Input(
+                role="science", identity=event.identity, digest=event.product.content, uri=event.product.uri
+            ),
         )
     raise Unprocessable(f"{event.name}: an event of kind {event.kind!r} cannot be processed")
 

@@ -1,7 +1,7 @@
 """Where compiled kernels are kept: a folder of their own for each state of the sources.
 
-numba's cache notices an edit only in the file of the kernel itself, not in the files of the kernels that it calls.
-So the folder's name says which sources were compiled, and an edit anywhere leads to another folder.
+numba's cache notices an edit only in the file of the kernel itself, not in the files of the kernels that it
+calls. So the folder's name says which sources were compiled, and an edit anywhere leads to another folder.
 """
 
 from __future__ import annotations

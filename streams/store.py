@@ -21,8 +21,8 @@ class Store:
     Parameters
     ----------
     url : str or Path
-        A folder, ``file:///...``, ``s3://bucket/prefix`` or any other file system that fsspec knows and that can
-        put a file only if it is absent.
+        A folder, ``file:///...``, ``s3://bucket/prefix`` or any other file system that fsspec knows and that
+        can put a file only if it is absent.
     """
 
     def __init__(self, url: str | Path) -> None:
@@ -79,7 +79,7 @@ class Store:
 
     @contextlib.contextmanager
     def workspace(self, path: str) -> Iterator[Path]:
-        """Give a local folder whose files become those of the store's folder `path` when the block succeeds."""
+        """Give a local folder; its files become those of the store's folder `path` if the block succeeds."""
         if self.local:
             folder = Path(self._root) / path
             with explained(path, "written"):
@@ -137,7 +137,9 @@ class Store:
 
     def artifact(self, path: str, local: Path, content: str = "") -> Artifact:
         """Return the claim check of a file that is (or will be) at `path` and now lies at `local`."""
-        return Artifact(uri=self.uri(path), size=local.stat().st_size, sha256=file_digest(local), content=content)
+        return Artifact(
+            uri=self.uri(path), size=local.stat().st_size, sha256=file_digest(local), content=content
+        )
 
 
 def local_path(uri: str) -> Path | None:
@@ -152,7 +154,9 @@ def _demand_size(path: Path, artifact: Artifact) -> None:
     with explained(path, "read"):
         size = path.stat().st_size
     if size != artifact.size:
-        raise Unprocessable(f"{path}: {size} bytes where its event says {artifact.size}; the file was changed")
+        raise Unprocessable(
+            f"{path}: {size} bytes where its event says {artifact.size}; the file was changed"
+        )
 
 
 def _link_bytes(target: Path, content: bytes) -> bool:

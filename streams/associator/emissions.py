@@ -12,7 +12,6 @@ from streams.associator.drafts import Draft
 from streams.associator.rules import Rule, group_id
 from streams.associator.state import Arrival, Group, State
 
-
 BEGINNING: Final = ("DATE-OBS", "TIME-OBS")
 """Keywords that tell when an exposure began."""
 
@@ -111,8 +110,8 @@ def to_event(emission: Emission, artifact: Artifact, handler: str = "builtin") -
 def shared_keywords(every: Iterable[Mapping[str, Scalar]]) -> dict[str, Scalar]:
     """Return the keywords that all members have with one value, and those by which references are matched.
 
-    As JWST's combined products have them: date and time of the member that began first, and ``MULTIPLE`` for the
-    detector and what goes with it where they differ.
+    As JWST's combined products have them: date and time of the member that began first, and ``MULTIPLE`` for
+    the detector and what goes with it where they differ.
     """
     members = list(every)
     first = members[0]

@@ -56,7 +56,7 @@ class Consumer(Protocol):
     """A member of a consumer group."""
 
     def poll(self, timeout: float, limit: int = 64) -> list[Message]:
-        """Return up to `limit` messages that follow the last ones polled, waiting at most `timeout` seconds."""
+        """Return up to `limit` messages behind the last ones polled, waiting `timeout` seconds at most."""
 
     def commit(self, consumed: Iterable[Message], outputs: Sequence[Outgoing] = ()) -> None:
         """Publish `outputs` and mark `consumed` as done, both or neither."""

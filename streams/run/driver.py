@@ -1,7 +1,7 @@
 """Drive the stages over a private ``memory:`` bus until nothing is left to do.
 
-Each stage is a consumer group of its own, as it is when it runs as a service; only here one thread polls them in
-turn, those nearest to the end of the road first, so that few products are under way at a time.
+Each stage is a consumer group of its own, as it is when it runs as a service; only here one thread polls
+them in turn, those nearest to the end of the road first, so that few products are under way at a time.
 """
 
 from __future__ import annotations
@@ -153,13 +153,19 @@ class _Drive:
         self._reporter.planned(self._roots.names(good), [stage.name for stage in self._stages])
         for item in inputs:
             if isinstance(item, RefusedInput):
-                self._note(Done(stage="", name=str(item.path), outcome="failed", sentence=str(item.error), error=item.error))
+                self._note(
+                    Done(
+                        stage="",
+                        name=str(item.path),
+                        outcome="failed",
+                        sentence=str(item.error),
+                        error=item.error,
+                    )
+                )
         self._bus.publish([pack(event) for event in self._roots.events(good, self._until)])
         while self._turn() or self._associator.turn(idle=False) or self._associator.turn(idle=True):
             pass
-        return RunSummary(
-            endings=endings_of(inputs, self._notes, self._until), notes=tuple(self._notes)
-        )
+        return RunSummary(endings=endings_of(inputs, self._notes, self._until), notes=tuple(self._notes))
 
     def _turn(self) -> bool:
         """Process one event, of the stage nearest to the end of the road; return whether there was one."""
@@ -184,7 +190,11 @@ class _Drive:
             result = _tried(stage, event, self._tools)
         except Exception as error:
             expected = isinstance(error, CalstreamError)
-            sentence = str(error) if expected else f"internal error, {type(error).__name__}: {error}; please report it"
+            sentence = (
+                str(error)
+                if expected
+                else f"internal error, {type(error).__name__}: {error}; please report it"
+            )
             outcome = "refused" if isinstance(error, Refused) else "failed"
             self._note(
                 Done(
@@ -249,6 +259,3 @@ def _failure(stage: Stage, event: Event, error: Exception, sentence: str) -> Fai
         message=sentence[:4000],
         event_id=event.id,
     )
-
-
-

@@ -1,4 +1,4 @@
-"""The folder that the user named: finished products under their JWST names, and the rules for what is there."""
+"""The user's folder: finished products under their JWST names, and the rules for what is there."""
 
 from __future__ import annotations
 
@@ -27,8 +27,8 @@ class Refused(Unprocessable):
 class FolderLedger:
     """Finished runs as a folder's files tell them.
 
-    A file whose run key is that of the run is up to date. Any other file stands in the way, unless the user said
-    that it may be overwritten.
+    A file whose run key is that of the run is up to date. Any other file stands in the way, unless the user
+    said that it may be overwritten.
 
     Parameters
     ----------
@@ -98,7 +98,7 @@ class FolderLedger:
     def _demand_own(self, path: Path, run_key: str) -> None:
         if not self._overwrite and run_key_of(path) != run_key:
             raise Refused(
-                f"{path}: is there already, made in another way (other input, options, references or software); "
+                f"{path}: is there already, made from other input, options, references or software; "
                 "add --overwrite to replace it, or choose another folder with --out"
             )
 
@@ -134,7 +134,7 @@ def artifact_of(path: Path) -> Artifact:
 def keywords_of(path: Path) -> Mapping[str, str | int | float | bool]:
     """Return the event keywords of a product file."""
     from schemas.keywords import event_keywords
-    
+
     with ProductFile(path) as file:
         return event_keywords(file.meta.keywords())
 

@@ -78,7 +78,9 @@ def expand(paths: Iterable[str | Path]) -> list[Path]:
         if path.is_dir():
             inside = sorted(path.glob("*_uncal.fits"))
             if not inside:
-                raise Unprocessable(f"{path}: there is no *_uncal.fits in this folder; name the files themselves")
+                raise Unprocessable(
+                    f"{path}: there is no *_uncal.fits in this folder; name the files themselves"
+                )
             found.update(dict.fromkeys(inside))
         else:
             found[path] = None
@@ -88,8 +90,8 @@ def expand(paths: Iterable[str | Path]) -> list[Path]:
 def open_inputs(paths: Iterable[Path]) -> list[InputProduct | InputAssociation | RefusedInput]:
     """Check files and return what they are; one that cannot be processed comes back refused.
 
-    A stage 2 association of images stands for its exposures, which go on one by one. The same exposure again, at
-    the same level, is one.
+    A stage 2 association of images stands for its exposures, which go on one by one. The same exposure
+    again, at the same level, is one.
     """
     found: dict[tuple[str, str], InputProduct | InputAssociation | RefusedInput] = {}
     for path in paths:
@@ -152,7 +154,7 @@ def _check_keywords(path: Path, file: ProductFile, level: str) -> None:
     missing = [keyword for keyword in wanted if file.meta.get(keyword) in (None, "")]
     if missing:
         raise Unprocessable(
-            f"{path}: the header lacks {', '.join(missing)}; add what is missing to its primary header, or fetch "
+            f"{path}: the header lacks {', '.join(missing)}; add them to its primary header, or fetch "
             "the file again"
         )
 
@@ -165,8 +167,8 @@ def _association(path: Path) -> InputAssociation:
     wrong = [member for member in members if member.level != "cal" and association.asn_type.endswith("3")]
     if wrong:
         raise Unprocessable(
-            f"{path}: its member {wrong[0].path.name} is a {wrong[0].suffix} product, stage 3 needs cal; process it "
-            "first, and list the _cal file"
+            f"{path}: its member {wrong[0].path.name} is a {wrong[0].suffix} product, stage 3 needs cal; "
+            "process it first, and list the _cal file"
         )
     return InputAssociation(path=path, association=association, members=tuple(members))
 

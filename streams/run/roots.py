@@ -5,7 +5,15 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 
 from schemas.associations import Association, AssociationProduct, Member
-from schemas.events import Artifact, AssociationEvent, Event, PlanEvent, ProductEvent, RecipeReference, next_generation
+from schemas.events import (
+    Artifact,
+    AssociationEvent,
+    Event,
+    PlanEvent,
+    ProductEvent,
+    RecipeReference,
+    next_generation,
+)
 from schemas.naming import LEVELS
 from schemas.recipe import Recipe
 from streams.associator import plan_from
@@ -40,7 +48,8 @@ class Roots:
     def names(self, inputs: Iterable[InputProduct | InputAssociation]) -> list[str]:
         """Return the names of the exposures and of the associations' products."""
         return [
-            item.name if isinstance(item, InputProduct) else item.association.products[0].name for item in inputs
+            item.name if isinstance(item, InputProduct) else item.association.products[0].name
+            for item in inputs
         ]
 
     def events(self, inputs: Sequence[InputProduct | InputAssociation], until: str) -> list[Event]:

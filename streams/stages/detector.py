@@ -91,8 +91,8 @@ def _usable(rate: Rate, name: str) -> Rate:
         return rate
     saturated = int(np.count_nonzero(rate.dq & np.uint32(DQ.SATURATED)))
     raise Unprocessable(
-        f"{name}: none of its {rate.data.size} pixels has a rate, {saturated} of them are saturated; look at the raw "
-        "data and at the mask and saturation references"
+        f"{name}: none of its {rate.data.size} pixels has a rate, {saturated} of them are saturated; "
+        "look at the raw data and at the mask and saturation references"
     )
 
 

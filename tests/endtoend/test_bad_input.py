@@ -99,7 +99,7 @@ def test_a_path_that_is_not_there(process, tmp_path, uncal):
 
 
 def test_an_empty_folder(process, tmp_path):
-    with pytest.raises(CalstreamError, match="no \\*_uncal.fits"):
+    with pytest.raises(CalstreamError, match=r"no \*_uncal\.fits"):
         process(tmp_path, out=tmp_path / "out")
 
 

@@ -87,7 +87,9 @@ def test_its_edited_source_is_another_run(uncal, my_lab, process, tmp_path):
     how = recipe(tmp_path, "{use: 'my_lab.rates:plain'}")
     process(uncal, out=tmp_path / "out", until="rate", recipe=how)
     before = rate_of(tmp_path / "out")
-    assert {n.outcome for n in process(uncal, out=tmp_path / "out", until="rate", recipe=how).notes} == {"up to date"}
+    assert {n.outcome for n in process(uncal, out=tmp_path / "out", until="rate", recipe=how).notes} == {
+        "up to date"
+    }
     (my_lab / "rates.py").write_text(MODULE.format(factor=3.0))
     for name in [name for name in sys.modules if name.split(".")[0] == "my_lab"]:
         del sys.modules[name]

@@ -24,7 +24,9 @@ def outcomes(summary) -> dict[tuple[str, str], str]:
 
 
 def digests(folder: Path) -> dict[str, str]:
-    return {p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()}
+    return {
+        p.name: hashlib.sha256(p.read_bytes()).hexdigest() for p in sorted(folder.iterdir()) if p.is_file()
+    }
 
 
 def uncals(downlink: Path) -> list[Path]:
@@ -48,7 +50,9 @@ def test_again_is_up_to_date_and_touches_nothing(downlink, processed, process):
     assert {path: path.stat().st_mtime_ns for path in processed.iterdir()} == before
 
 
-def test_the_same_bytes_in_a_fresh_folder_for_any_block_and_one_thread(downlink, processed, process, tmp_path):
+def test_the_same_bytes_in_a_fresh_folder_for_any_block_and_one_thread(
+    downlink, processed, process, tmp_path
+):
     threads = numba.get_num_threads()
     numba.set_num_threads(1)
     try:
@@ -94,9 +98,10 @@ def test_another_value_is_refused_without_overwrite_and_the_others_go_on(downlin
     assert {name: after[name] for name in before} == before
     summary = process(one, out=tmp_path, until="rate", command_line=changed, overwrite=True)
     assert outcomes(summary)[one.name.removesuffix("_uncal.fits"), "detector1+ramp_fit"] == "complete"
-    assert digests(tmp_path)[f"{one.name.removesuffix('_uncal.fits')}_rate.fits"] != before[
-        f"{one.name.removesuffix('_uncal.fits')}_rate.fits"
-    ]
+    assert (
+        digests(tmp_path)[f"{one.name.removesuffix('_uncal.fits')}_rate.fits"]
+        != before[f"{one.name.removesuffix('_uncal.fits')}_rate.fits"]
+    )
 
 
 def _jump_options() -> list[str]:
@@ -164,7 +169,7 @@ def test_a_failed_exposure_does_not_keep_the_others_from_their_mosaic(downlink, 
     summary = process(bad, *uncals(downlink)[1:], out=out)
     assert summary.failed
     assert (out / f"{MOSAIC}_i2d.fits").exists()
-    assert [e for e in summary.endings if e.failed][0].name == str(bad)
+    assert next(e for e in summary.endings if e.failed).name == str(bad)
 
 
 def test_two_runs_at_once_in_one_folder_do_not_harm_each_other(downlink, processed, tmp_path):
@@ -196,7 +201,9 @@ def test_an_edited_constant_is_recomputed(downlink, tmp_path):
     }
 
     def run_once() -> str:
-        done = subprocess.run(command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True)
+        done = subprocess.run(
+            command, env=environment, cwd=tmp_path, capture_output=True, text=True, check=True
+        )
         return done.stdout.splitlines()[-1]
 
     assert run_once() == "complete"
