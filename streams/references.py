@@ -22,6 +22,7 @@ import numpy as np
 
 from schemas.errors import Unprocessable, UsageError
 from schemas.keywords import crds_parameters
+from schemas.products import Product
 from schemas.reference_files import MODELS, TABLES, load
 from schemas.references import ModelReference, Reference, References, TableReference, Window
 from streams import crds_client
@@ -216,6 +217,27 @@ class ReferenceLibrary:
         lacking = [keyword for keyword in DEMANDED if keyword not in keywords]
         words += [f"without {', '.join(lacking)}"] if lacking else []
         return f"{' '.join(words)} in the CRDS context {self.context()}"
+
+
+def references_for(
+    product: Product, context: str | None = None, overrides: Mapping[str, str | Path] | None = None
+) -> References:
+    """Return every reference that the steps may need for a product, each decoded when first asked for.
+
+    Parameters
+    ----------
+    product : Product
+        An exposure of any level.
+    context : str, optional
+        CRDS context; CRDS_CONTEXT when absent, else the operational one.
+    overrides : mapping of str to path, optional
+        Files to take instead of CRDS's, by type.
+    """
+    from processors.registry import STEPS
+
+    keywords = product.meta.keywords()
+    types = dict.fromkeys(reftype for step in STEPS.values() for reftype in step.wanted)
+    return ReferenceLibrary(context).references(keywords, types, Window.of(keywords), overrides)
 
 
 class _Decoded:

@@ -31,7 +31,7 @@ class Store:
         here = local_path(str(url))
         self.local = here is not None
         self._fs, root = fsspec.core.url_to_fs(str(here.absolute()) if here is not None else str(url))
-        self._root = root.rstrip("/")
+        self._root = str(root).rstrip("/")
         if self.local:
             with explained(self._root, "written"):
                 os.makedirs(self._root, exist_ok=True)
