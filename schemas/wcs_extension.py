@@ -23,6 +23,13 @@ _YAML: Final[dict[str, Any]] = {
 }
 
 
+NO_WCS: Final = (
+    b"#ASDF 1.0.0\n#ASDF_STANDARD 1.6.0\n%YAML 1.1\n%TAG ! tag:stsci.edu:asdf/\n--- !core/asdf-1.1.0\n"
+    b"meta: {}\n...\n"
+)
+"""An ASDF file without a WCS: JWST's own software expects the extension in every file."""
+
+
 def wcs_to_bytes(wcs: Any) -> bytes:
     """Return an ASDF file that holds `wcs` at ``meta.wcs``: the same text for the same values."""
     import asdf

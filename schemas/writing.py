@@ -29,7 +29,7 @@ from schemas.layout import Layout, Plane
 from schemas.meta import Meta, Provenance
 from schemas.products import Product
 from schemas.tables import table_to_hdu
-from schemas.wcs_extension import wcs_hdu, wcs_to_bytes
+from schemas.wcs_extension import NO_WCS, wcs_hdu, wcs_to_bytes
 
 _BLOCK = 2880
 
@@ -268,8 +268,7 @@ def _tail(meta: Meta, provenance: Provenance, layout_name: str, wcs: bytes | Non
     hdus: list[Any] = [fits.PrimaryHDU()]
     for name, rows in meta.tables.items():
         hdus.append(table_to_hdu(rows, name))
-    if wcs is not None:
-        hdus.append(wcs_hdu(wcs))
+    hdus.append(wcs_hdu(NO_WCS if wcs is None else wcs))
     tree = {"layout": layout_name, "layout_version": layouts.VERSION, **asdict(provenance)}
     text = np.frombuffer(canonical_json(tree).encode(), np.uint8)
     hdus.append(fits.ImageHDU(text, name="CALSTREAM"))

@@ -27,7 +27,7 @@ FILTER_KEYS = {"NIRCAM": ("FILTER", "PUPIL"), "NIRISS": ("FILTER", "PUPIL"), "MI
 """Keywords that select a row of ``filteroffset``, by instrument."""
 
 
-@step(references=("distortion", "filteroffset"), options=Options, status="S_WCS")
+@step(references=("distortion",), optional=("filteroffset",), options=Options, status="S_WCS")
 def assign_wcs(rate: Rate, references: References, options: Options) -> Rate:
     """Attach the world coordinate system of an image.
 

@@ -37,7 +37,7 @@ class PhotomOptions(Options):
     )
 
 
-@step(references=("photom", "area"), options=PhotomOptions, status="S_PHOTOM")
+@step(references=("photom",), optional=("area",), options=PhotomOptions, status="S_PHOTOM")
 def photom(rate: Rate, references: References, options: PhotomOptions) -> Rate:
     """Convert an image from DN/s to MJy/sr and attach the pixel areas.
 

@@ -79,10 +79,16 @@ def background(data: Float64, uncovered: NDArray[np.bool_], box: int) -> tuple[F
 
     Where no box has enough covered pixels, one box is laid over the whole image.
     """
+    from astropy.stats import SigmaClip
     from astropy.utils.exceptions import AstropyUserWarning
     from photutils.background import Background2D, MedianBackground
 
-    how = {"coverage_mask": uncovered, "filter_size": (3, 3), "bkg_estimator": MedianBackground()}
+    how = {
+        "coverage_mask": uncovered,
+        "filter_size": (3, 3),
+        "bkg_estimator": MedianBackground(),
+        "sigma_clip": SigmaClip(3.0, maxiters=5),
+    }
     filled = np.where(uncovered, 0.0, data)
     with warnings.catch_warnings():
         warnings.simplefilter("ignore", AstropyUserWarning)
