@@ -238,7 +238,9 @@ def test_catalogue(processed, mosaics):
         np.testing.assert_allclose(
             np.nanmedian(np.abs(_plain(mine[name]) - _plain(their[name]))), 0, atol=1e-4, err_msg=name
         )
-    assert np.mean(mine["is_extended"] == their["is_extended"]) > 0.98
+    whole = np.isfinite(mine["aper_total_flux"].value)
+    assert whole.mean() > 0.8
+    np.testing.assert_array_equal(mine["is_extended"][whole], their["is_extended"][whole])
 
 
 def _plain(column):
