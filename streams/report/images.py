@@ -14,7 +14,7 @@ WIDEST: Final = 1600
 """Pixels; wider images are averaged down."""
 SKY: Final = ("#05070d", "#0b1a30", "#16385c", "#2b6a8f", "#67a8b3", "#d6d8b4", "#ffe9b8", "#ffffff")
 """From the darkest to the brightest."""
-STEPS: Final = ("#dbeafe", "#a5cdf0", "#6ba9d8", "#3b83b9", "#1d5f95", "#12446f", "#0b2f50", "#071f37")
+STEPS: Final = ("#e3eefb", "#c3daf3", "#9cc2e8", "#72a6d9", "#4c89c5", "#336eab", "#24558b", "#1a406b")
 """For counts, from 1 on."""
 EMPTY: Final = (0.5, 0.5, 0.5, 0.18)
 """Colour where there are no data."""

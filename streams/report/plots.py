@@ -9,6 +9,7 @@ from typing import Any, Final
 import numpy as np
 from matplotlib import rc_context
 from matplotlib.figure import Figure
+from matplotlib.ticker import MaxNLocator
 from numpy.typing import NDArray
 
 from streams.report.recovery import FLUX_BOUND, Sources
@@ -76,8 +77,10 @@ def position_plot(sources: Sources, label: str) -> str:
         for mask, colour in ((others, _SECOND), (judged, _FIRST)):
             axes.plot(sources.dra[mask], sources.ddec[mask], ".", ms=5, mew=0, color=colour, alpha=0.8)
         both = np.abs(np.concatenate([sources.dra[judged], sources.ddec[judged], [1.0]]))
-        reach = 1.15 * float(np.quantile(both, 0.99)) if both.size > 10 else 1.2 * float(both.max())
+        reach = 1.7 * float(np.quantile(both, 0.95))
         axes.set(xlim=(reach, -reach), ylim=(-reach, reach), aspect="equal")
+        for axis in (axes.xaxis, axes.yaxis):
+            axis.set_major_locator(MaxNLocator(5))
         axes.set(xlabel="Δα cos δ  (mas)", ylabel="Δδ  (mas)")
         return _svg(figure, label)
 

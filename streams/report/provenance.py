@@ -96,15 +96,11 @@ def _origin(group: Sequence[ProductHead]) -> Origin:
     ]
     facts += [("input", _input(item)) for item in run.get("inputs", ())] if len(group) == 1 else []
     return Origin(
-        title=first.path.name if len(group) == 1 else f"{len(group)} products alike: {_span(group)}",
+        title=first.path.name if len(group) == 1 else f"{first.path.name} and {len(group) - 1} made alike",
         files=[head.path.name for head in group],
         steps=[_line(record) for record in first.meta.provenance.steps],
         run=facts,
     )
-
-
-def _span(group: Sequence[ProductHead]) -> str:
-    return f"{group[0].path.name} … {group[-1].path.name}"
 
 
 def _input(item: Any) -> str:

@@ -16,7 +16,7 @@ from streams.cli import main
 from streams.report import ReportRequest, write_report
 
 MOSAIC = "jw01234-o001_t001_nircam_clear-f200w"
-VOID = {"meta", "link", "img", "input", "br", "hr"}
+VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
 
 
 class Page(HTMLParser):
