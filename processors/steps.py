@@ -272,5 +272,7 @@ def _recorded(product: Product, step: Step, outcome: str, record: StepRecord) ->
     for reftype, reference in record.references.items():
         keyword = REFERENCE_KEYWORD.get(reftype)
         if keyword:
-            cards[keyword] = (f"crds://{reference['name']}", f"{reftype} reference file")
+            value, comment = f"crds://{reference['name']}", f"{reftype} reference file"
+            # astropy warns where value and comment do not fit a card of 80 characters
+            cards[keyword] = (value, comment) if len(value) + len(comment) <= 65 else value
     return product.with_meta(replace(meta, primary=meta.primary.with_cards(cards)) if cards else meta)

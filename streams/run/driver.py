@@ -13,11 +13,13 @@ from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
-from processors.recipes import effective
+from processors.recipes import effective, merged
 from schemas.errors import CalstreamError, Retriable, Unprocessable
 from schemas.events import AssociationEvent, Event, FailureEvent, ProductEvent
-from schemas.naming import LEVELS, level
+from schemas.manifests import Manifest
+from schemas.naming import LEVELS, level, product_filename
 from schemas.recipe import Recipe, StepTable
+from streams.associator import needs_companions
 from streams.bus import Consumer, Message
 from streams.bus.memory import MemoryBus
 from streams.envelope import pack, unpack
@@ -100,7 +102,7 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
     _check(recipe, request.command_line, resolve)
     inputs = open_inputs(expand(request.paths))
     with private_store(request.out) as store:
-        library = ReferenceLibrary(context=request.context or recipe.crds_context)
+        library = ReferenceLibrary(context=request.context or merged(recipe).crds_context)
         tools = Tools(
             store=store,
             library=library,
@@ -124,7 +126,8 @@ def stages_until(until: str, recipe: Recipe) -> tuple[Stage, ...]:
     """Return the stages that a run goes through, raw -> rate fused unless the ramp is asked for."""
     last = LEVELS.index(until)
     wanted = tuple(stage for stage in STAGES if LEVELS.index(stage.target) <= last)
-    if RAMP_FIT in wanted and not recipe.publish_ramp:
+    ours = not {DETECTOR1.name, RAMP_FIT.name} & set(recipe.handlers)
+    if RAMP_FIT in wanted and ours and not recipe.publish_ramp:
         return (RAW_TO_RATE, RAMP_FIT, *(s for s in wanted if s not in (DETECTOR1, RAMP_FIT)))
     return wanted
 
@@ -134,6 +137,7 @@ class _Drive:
 
     def __init__(self, tools: Tools, recipe: Recipe, until: str, reporter: Reporter, out: Path) -> None:
         self._tools = tools
+        self._recipe = recipe
         self._reporter = reporter
         self._out = out
         self._notes: list[Done] = []
@@ -165,7 +169,9 @@ class _Drive:
         self._bus.publish([pack(event) for event in self._roots.events(good, self._until)])
         while self._turn() or self._associator.turn(idle=False) or self._associator.turn(idle=True):
             pass
-        return RunSummary(endings=endings_of(inputs, self._notes, self._until), notes=tuple(self._notes))
+        handlers = {stage: handler.service for stage, handler in self._recipe.handlers.items()}
+        endings = endings_of(inputs, self._notes, self._until, handlers)
+        return RunSummary(endings=endings, notes=tuple(self._notes))
 
     def _turn(self) -> bool:
         """Process one event, of the stage nearest to the end of the road; return whether there was one."""
@@ -178,7 +184,7 @@ class _Drive:
     def _process(self, stage: Stage, message: Message) -> None:
         event = unpack(message)
         outputs: list[Event] = []
-        if isinstance(event, ProductEvent | AssociationEvent) and _is_for(stage, event):
+        if isinstance(event, ProductEvent | AssociationEvent) and _is_for(stage, event, self._recipe):
             outputs = [self._attempt(stage, event)]
         traceparent = message.headers.get("traceparent")
         self._members[stage].commit([message], [pack(output, traceparent) for output in outputs])
@@ -209,7 +215,7 @@ class _Drive:
             )
             return _failure(stage, event, error, sentence)
         outcome = "up to date" if result.outcome == "cached" else "complete"
-        files = tuple(sorted(self._out.glob(f"{result.name}_*")))
+        files = self._files(result)
         self._note(
             Done(
                 stage=stage.name,
@@ -223,12 +229,20 @@ class _Drive:
         )
         return result
 
+    def _files(self, result: ProductEvent) -> tuple[Path, ...]:
+        assert result.manifest is not None
+        with self._tools.store.fetch(result.manifest) as path:
+            manifest = Manifest.model_validate_json(path.read_bytes())
+        return tuple(self._out / product_filename(entry.name, entry.suffix) for entry in manifest.products)
+
     def _note(self, note: Done) -> None:
         self._notes.append(note)
         self._reporter.done(note)
 
 
-def _is_for(stage: Stage, event: ProductEvent | AssociationEvent) -> bool:
+def _is_for(stage: Stage, event: ProductEvent | AssociationEvent, recipe: Recipe) -> bool:
+    if event.handler != "builtin" or needs_companions(event, recipe):
+        return False
     if isinstance(event, AssociationEvent):
         return event.stage == stage.name
     return stage.accepts(event.exp_type)

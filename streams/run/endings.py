@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 
 from processors.modes import MODES
 from schemas.naming import LEVELS
@@ -13,7 +13,9 @@ from streams.stages import next_stage
 Given = InputProduct | InputAssociation | RefusedInput
 
 
-def endings_of(inputs: Sequence[Given], notes: Sequence[Done], until: str) -> tuple[Ending, ...]:
+def endings_of(
+    inputs: Sequence[Given], notes: Sequence[Done], until: str, handlers: Mapping[str, str]
+) -> tuple[Ending, ...]:
     """Return the ending of every input, and of every association that came up on the way.
 
     Parameters
@@ -24,14 +26,16 @@ def endings_of(inputs: Sequence[Given], notes: Sequence[Done], until: str) -> tu
         All that happened.
     until : str
         The level at which the user wanted to stop.
+    handlers : mapping of str to str
+        Stages that a service of the user's own takes over.
     """
-    singles = [_ending(item, notes, until) for item in inputs]
+    singles = [_ending(item, notes, until, handlers) for item in inputs]
     names = {ending.name for ending in singles}
     combined = [note for note in notes if note.stage and note.name not in names]
     return (*singles, *(_combined(note) for note in combined))
 
 
-def _ending(item: Given, notes: Sequence[Done], until: str) -> Ending:
+def _ending(item: Given, notes: Sequence[Done], until: str, handlers: Mapping[str, str]) -> Ending:
     if isinstance(item, RefusedInput):
         return Ending(name=str(item.path), level="", reason=str(item.error), failed=True)
     if isinstance(item, InputAssociation):
@@ -50,7 +54,7 @@ def _ending(item: Given, notes: Sequence[Done], until: str) -> Ending:
     reached = next((note.event.topic for note in reversed(mine) if note.event), item.level)
     if failure is not None:
         return Ending(name=item.name, level=reached, reason=failure.sentence, failed=True)
-    return Ending(name=item.name, level=reached, reason=_why(item, reached, until))
+    return Ending(name=item.name, level=reached, reason=_why(item, reached, until, handlers))
 
 
 def _combined(note: Done) -> Ending:
@@ -59,7 +63,7 @@ def _combined(note: Done) -> Ending:
     return Ending(name=note.name, level=note.event.topic, reason="the end of the road")
 
 
-def _why(item: InputProduct, reached: str, until: str) -> str:
+def _why(item: InputProduct, reached: str, until: str, handlers: Mapping[str, str]) -> str:
     exp_type = str(item.keywords.get("EXP_TYPE", ""))
     if reached == until:
         return "asked to stop there" if until != LEVELS[-1] else "the end of the road"
@@ -70,4 +74,7 @@ def _why(item: InputProduct, reached: str, until: str) -> str:
     following = next_stage(reached, exp_type)
     if following is None:
         return f"there is no stage for {exp_type} behind {reached} yet"
+    if following.name in handlers:
+        service = handlers[following.name]
+        return f"the recipe hands {following.name} to the service {service}, which is not run here"
     return f"{following.name} did not come to it"

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator, Mapping
 from pathlib import Path
@@ -18,6 +19,9 @@ from schemas.stored_content import content_digest_of_file
 from streams.execution import Run
 from streams.manifest_files import StoreLedger
 from streams.store import Store, local_path
+
+_PRIVATE = f".calstream-{socket.gethostname()}."
+"""Beginning of a private store's name; a folder on a network may be used from several machines."""
 
 
 class Refused(Unprocessable):
@@ -144,11 +148,30 @@ def private_store(folder: Path) -> Iterator[Store]:
     """Give a store of one's own inside the user's folder, gone when the block ends."""
     with explained(folder, "written"):
         folder.mkdir(parents=True, exist_ok=True)
-        place = tempfile.mkdtemp(prefix=".calstream-", dir=folder)
+        _sweep(folder)
+        place = tempfile.mkdtemp(prefix=f"{_PRIVATE}{os.getpid()}-", dir=folder)
     try:
         yield Store(place)
     finally:
         shutil.rmtree(place, ignore_errors=True)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove private stores of runs that were killed: those whose process is not there any more."""
+    for left in folder.glob(f"{_PRIVATE}*"):
+        pid = left.name.removeprefix(_PRIVATE).partition("-")[0]
+        if pid.isdigit() and not _alive(int(pid)):
+            shutil.rmtree(left, ignore_errors=True)
+
+
+def _alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
 
 
 def _link(source: Path, target: Path) -> None:

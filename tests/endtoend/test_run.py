@@ -236,3 +236,37 @@ def test_what_cannot_be_understood_is_one_sentence(downlink, process, tmp_path, 
     assert sentence in text
     assert "\n" not in text
     assert not list((tmp_path / "out").glob("*")) if (tmp_path / "out").exists() else True
+
+
+def test_what_a_killed_run_left_is_swept_by_the_next(downlink, process, tmp_path):
+    import socket
+
+    dead = subprocess.Popen([sys.executable, "-c", ""])
+    dead.wait()
+    left = tmp_path / f".calstream-{socket.gethostname()}.{dead.pid}-abc"
+    elsewhere = tmp_path / f".calstream-another-machine.{dead.pid}-abc"
+    for folder in (left, elsewhere):
+        folder.mkdir()
+    process(uncals(downlink)[0], out=tmp_path, until="rate")
+    assert not left.exists()
+    assert elsewhere.exists()
+
+
+def test_a_stage_that_a_service_takes_over_is_left_to_it(downlink, process, tmp_path):
+    recipe = tmp_path / "mine.yaml"
+    recipe.write_text("name: mine\nbase: optimal\nhandlers: {ramp_fit: {service: my-fit}}\n")
+    summary = process(uncals(downlink)[0], out=tmp_path / "out", recipe=recipe)
+    (ending,) = summary.endings
+    assert ending.level == "ramp"
+    assert "my-fit" in ending.reason
+    assert [p.name.rpartition("_")[2] for p in (tmp_path / "out").iterdir()] == ["ramp.fits"]
+
+
+def test_files_of_a_note_are_those_that_the_stage_made(downlink, process, tmp_path):
+    summary = process(uncals(downlink)[0], out=tmp_path, until="cal")
+    made = {note.stage: sorted(p.name.rpartition("_")[2] for p in note.files) for note in summary.notes}
+    assert made == {
+        "detector1+ramp_fit": ["rate.fits", "rateints.fits"],
+        "image2": ["cal.fits", "i2d.fits"],
+    }
+    assert all(path.exists() for note in summary.notes for path in note.files)
