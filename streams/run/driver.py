@@ -154,7 +154,10 @@ class _Drive:
     def run(self, inputs: Sequence[InputProduct | InputAssociation | RefusedInput]) -> RunSummary:
         """Publish the roots, drain the bus, and tell where everything ended."""
         good = [item for item in inputs if not isinstance(item, RefusedInput)]
-        self._reporter.planned(self._roots.names(good), [stage.name for stage in self._stages])
+        ramps = any(isinstance(item, InputProduct) and item.level == "ramp" for item in good)
+        fused = RAW_TO_RATE in self._stages and not ramps
+        stages = [stage.name for stage in self._stages if not (fused and stage is RAMP_FIT)]
+        self._reporter.planned(self._roots.names(good), stages)
         for item in inputs:
             if isinstance(item, RefusedInput):
                 self._note(
