@@ -1,0 +1,111 @@
+"""An example of what every registered step is given, and what is to be seen of a product."""
+
+from __future__ import annotations
+
+from dataclasses import fields, replace
+from io import StringIO
+
+import numpy as np
+from astropy.table import Table
+
+from processors.image3 import ImageSet
+from processors.registry import STEPS
+from schemas.products import Product, Ramp, Rate
+from schemas.references import References
+from tests.processors.detector1 import build
+from tests.processors.image2 import scenes
+from tests.processors.image3 import fields as mosaics
+
+SHAPE = (4, 6, 48, 64)
+"""Integrations, groups, rows, columns."""
+
+POINTS = np.array([3.0, 20.5, 41.25]), np.array([7.0, 18.5, 33.75])
+
+PREPARE = {"resample": ImageSet.single}
+"""What stands between a step and the product of the one before it."""
+
+
+def references() -> References:
+    """All reference types that steps want, with structure, bad pixels and values that are not finite."""
+    rng = np.random.default_rng(4)
+    pixels = SHAPE[2:]
+    flat = rng.normal(1, 0.02, pixels)
+    flat[5, 5], flat[6, 6] = np.nan, 0
+    gain = build.references(build.image("gain", np.full(pixels, 2.0), GAINFACT=1.5))
+    held = [build.everything(pixels), gain, mosaics.catalogue_references()]
+    held.append(scenes.references(pixels, flat=scenes.image_reference("flat", flat, 0.001 * np.abs(flat))))
+    every = {name: found[name] for found in held for step in STEPS.values() for name in step.wanted
+             if name in found}  # fmt: skip
+    return References(every)
+
+
+REFERENCES = references()
+
+
+def raw(seed: int = 1, nint: int = SHAPE[0]) -> Ramp:
+    """A raw exposure with stars, hits, saturation and a zero frame, and the keywords of all stages."""
+    ramp = build.raw_ramp((nint, *SHAPE[1:]), seed, hits=0.1)
+    y, x = np.mgrid[: SHAPE[2], : SHAPE[3]]
+    stars = sum(np.exp(-((y - b) ** 2 + (x - a) ** 2) / 6) for a, b in ((18, 20), (44, 30)))
+    groups = np.arange(1, SHAPE[1] + 1)[:, None, None]
+    data = (ramp.data + 2000 * stars * groups).round().clip(0, 65535).astype(np.uint16)
+    about = scenes.meta()
+    primary = {
+        **dict(about.primary),
+        **dict(ramp.meta.primary),
+        "FILTER": "F150W",
+        "NFRAMES": 3,
+        "FRMDIVSR": 4,
+    }
+    meta = replace(ramp.meta, primary=ramp.meta.primary.with_cards(primary), science=about.science)
+    return replace(ramp, meta=meta, data=data, zeroframe=data[:, 0].copy())
+
+
+def road(seed: int = 1, nint: int = SHAPE[0]) -> dict[str, Product]:
+    """What each registered step is given on the way from a raw exposure to a catalogue."""
+    given, product = {}, raw(seed, nint)
+    for name, step in STEPS.items():
+        product = PREPARE.get(name, lambda same: same)(product)
+        given[name] = product
+        product = step(product, REFERENCES)
+    return given
+
+
+def contents(product: Product) -> dict[str, object]:
+    """Everything of a product that somebody could see: bytes of arrays, metadata, WCS, parts, members."""
+    seen: dict[str, object] = {n: (a.dtype.str, a.shape, a.tobytes()) for n, a in product.arrays().items()}
+    seen["first"] = getattr(product, "first_integration", None)
+    seen["meta"] = metadata(product.meta)
+    for field in fields(product):
+        value = getattr(product, field.name)
+        if isinstance(value, Product):
+            seen[field.name] = contents(value)
+        elif isinstance(value, Table):
+            seen[field.name] = written(value)
+    if isinstance(product, ImageSet):
+        seen["members"] = [contents(load()) for load in product.members]
+    return seen
+
+
+def written(table: Table) -> str:
+    text = StringIO()
+    table.write(text, format="ascii.ecsv")
+    return text.getvalue()
+
+
+def metadata(meta) -> tuple[object, ...]:
+    """Headers, tables, records and what the WCS makes of some pixels."""
+    sky = meta.wcs and tuple(np.asarray(v).tobytes() for v in meta.wcs(*POINTS, with_bounding_box=False))
+    box = meta.wcs and str(meta.wcs.bounding_box)
+    tables = {name: np.asarray(table).tobytes() for name, table in meta.tables.items()}
+    headers = tuple(part.header().tostring(sep="\n") for part in (meta.primary, meta.science))
+    return (*headers, tables, repr(meta.provenance), dict(meta.quality), sky, box)
+
+
+def cut(product: Ramp | Rate, first: int, last: int) -> Ramp | Rate:
+    """Integrations of a product, as copies."""
+    whole = {"pixeldq", "area", "average_dark_current"}
+    parts = {
+        name: a.copy() if name in whole else a[first:last].copy() for name, a in product.arrays().items()
+    }
+    return replace(product, first_integration=product.first_integration + first, **parts)
