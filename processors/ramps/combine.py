@@ -39,7 +39,7 @@ class GlsRate:
     that all integrations of a pixel have in common: the part of Poisson noise in a slope's variance at the
     combined rate. So whole ramps count the same whatever their rates, and as the combined rate is nearly
     optimal the blend brings in no bias either (Brandt 2024a, section 5). Variances are propagated with these
-    weights.
+    weights; of their sum, what the integrations have at zero flux counts as read noise (see `gls`).
 
     Parameters
     ----------
@@ -54,7 +54,7 @@ class GlsRate:
         self._pattern = pattern
         self._planes = noise.arrays(shape)
         self._sums = np.zeros((4, *shape))
-        self._variances = np.zeros((7, *shape), np.float32)
+        self._variances = np.zeros((5, *shape), np.float32)
         self._counts = np.zeros((2, *shape), np.int32)
         self._dq = _DataQuality(shape)
 
@@ -154,11 +154,12 @@ def _add(fitted: Any, shares: Array, used: Any, totals: Any) -> None:
             sums[1, y, x] += b
             sums[2, y, x] += np.float64(f) * slope[y, x]
             sums[3, y, x] += np.float64(b) * slope[y, x]
-            for first, variance in ((0, var_p[y, x]), (3, var_r[y, x])):
-                variances[first, y, x] += f * f * variance
-                variances[first + 1, y, x] += f * b * variance
-                variances[first + 2, y, x] += b * b * variance
-            variances[6, y, x] += chi2[y, x]
+            variance = var_p[y, x] + var_r[y, x]
+            variances[0, y, x] += f * f * variance
+            variances[1, y, x] += f * b * variance
+            variances[2, y, x] += b * b * variance
+            variances[3, y, x] += f * f * var_r[y, x]
+            variances[4, y, x] += chi2[y, x]
             counts[0, y, x] += used[0][y, x]
             counts[1, y, x] += used[1][y, x]
 
@@ -192,10 +193,11 @@ def _blend(sums: Array, variances: Array, table: Array, planes: Any, out: Array)
                     )
             total = part * bright + (1 - part) * faint
             v = variances[:, y, x]
-            var_p = ((1 - part) ** 2 * v[0] + 2 * part * (1 - part) * v[1] + part**2 * v[2]) / total**2
-            var_r = ((1 - part) ** 2 * v[3] + 2 * part * (1 - part) * v[4] + part**2 * v[5]) / total**2
+            variance = ((1 - part) ** 2 * v[0] + 2 * part * (1 - part) * v[1] + part**2 * v[2]) / total**2
+            var_r = v[3] / faint**2
+            var_p = max(variance - var_r, 0.0)
             out[0, y, x], out[1, y, x] = rate, np.sqrt(var_p + var_r)
-            out[2, y, x], out[3, y, x], out[4, y, x] = var_p, var_r, v[6]
+            out[2, y, x], out[3, y, x], out[4, y, x] = var_p, var_r, v[4]
 
 
 @kernel

@@ -4,6 +4,11 @@ The covariance of a ramp's differences depends on the count rate, which is what 
 know the data's own fluctuations bias the slope; Brandt (section 5) shows that the bias vanishes to first
 order when the rate that enters the covariance is itself the optimal estimate. So the ramp is fitted twice:
 weights from a plain mean rate give a nearly optimal rate, weights from that rate give the slope.
+
+The read-noise variance that is reported is the slope's variance at zero flux, and the Poisson variance is what
+photons add to it. The share that read noise has in the variance at the fitted rate would grow with the flux, since
+the optimal weights do; inverse-variance weights made of it, as in drizzling, would favour the faint samples of a
+source.
 """
 
 from __future__ import annotations
@@ -28,7 +33,6 @@ from processors.ramps.kernels import (
     collect,
     kernel,
     parallel_kernel,
-    readnoise_part,
     reduce,
 )
 from processors.ramps.tiles import (
@@ -39,9 +43,7 @@ from processors.ramps.tiles import (
     SB,
     SC,
     SPAN,
-    SR,
     load,
-    readnoise_parts,
     sweep,
     workspace,
 )
@@ -62,7 +64,8 @@ class Slopes:
     err : ndarray `(ny, nx)`, float32
         Standard deviation of the slope, DN/s.
     var_poisson, var_rnoise : ndarray `(ny, nx)`, float32
-        Its variance by source, (DN/s)^2.
+        What photons add to its variance, and its variance at zero flux, which knows nothing of the counts;
+        (DN/s)^2.
     chi2 : ndarray `(ny, nx)`, float32
         Chi-squared of the fit (zero for the algorithm that has none).
     ndiff, ndof : ndarray `(ny, nx)`, integer
@@ -178,7 +181,7 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
                 if out[3][y, x] & DNU:
                     pass
                 elif ngroup > 1 and not seen[k] & FLAGGED and np.isfinite(lanes[SA, k]):
-                    fit = _lane(lanes, k, ngroup - 1)
+                    fit = _lane(lanes, k, ngroup - 1, faint)
                 else:
                     ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
                     pixel = (np.float64(gain[y, x]), _read_variance(readnoise[y, x]), np.float64(dark[y, x]))
@@ -239,14 +242,13 @@ def _fit_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Array
     for k in range(n):
         poisson[k] = max(lanes[SB, k] / lanes[SC, k] + dark[k], 0.0) / gain[k]
     sweep(differences, coefficients, lanes, factors, n)
-    readnoise_parts(coefficients, lanes, factors, n)
 
 
 @kernel
-def _lane(lanes: Array, k: int, ndiff: int) -> Any:
-    """Results of one lane, as `_fit_ramp` returns them."""
+def _lane(lanes: Array, k: int, ndiff: int, faint: float) -> Any:
+    """Results of one lane, as `_fit_ramp` returns them; `faint` is its information at unit read noise."""
     a, b, c = lanes[SA, k], lanes[SB, k], lanes[SC, k]
-    var_read = lanes[READ, k] * lanes[SR, k] / (c * c)
+    var_read = lanes[READ, k] / faint
     return b / c, max(1.0 / c - var_read, 0.0), var_read, max(a - b * b / c, 0.0), 1.0, 1.0, float(ndiff)
 
 
@@ -271,7 +273,7 @@ def _fit_ramp(w: Array, n: int, noise: Any, whole: Any) -> Any:
     for _ in range(2):
         a, b, c = reduce(w, n, max(rate + dark, 0.0) / gain, read)
         rate = b / c
-    var_read = read * readnoise_part(w, n) / (c * c)
+    var_read = read / (whole[1] * faint)
     return rate, max(1.0 / c - var_read, 0.0), var_read, max(a - b * b / c, 0.0), faint, bright, float(n)
 
 

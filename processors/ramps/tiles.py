@@ -14,11 +14,10 @@ import numpy as np
 from processors.ramps.kernels import DNU, JUMP, SAT, TILE, Array, kernel
 
 FLAGGED = np.uint8(DNU | SAT | JUMP)
-POISSON, READ, SPAN, SA, SB, SC, SR = range(7)
+POISSON, READ, SPAN, SA, SB, SC = range(6)
 """Rows of the lanes: the covariance's coefficients (DN^2/s and DN^2), DN from first to last group, the three
-sums of
-`kernels.reduce`, and that of `kernels.readnoise_part`."""
-NLANES = 7
+sums of `kernels.reduce`."""
+NLANES = 6
 
 
 @kernel
@@ -99,23 +98,6 @@ def sweep(differences: Array, coefficients: Array, lanes: Array, factors: Any, n
             sa[k] += u * u * inv
             sb[k] += v * u * inv
             sc[k] += v * v * inv
-
-
-@kernel
-def readnoise_parts(coefficients: Array, lanes: Array, factors: Any, n: int) -> None:
-    """Form ``q B q`` of each lane, as `kernels.readnoise_part`, in SR; SPAN is overwritten."""
-    ar, br = coefficients[2], coefficients[4]
-    inverse, multiplier, span = factors
-    q, total = lanes[SPAN], lanes[SR]
-    last = inverse.shape[0] - 1
-    for k in range(n):
-        q[k] = span[last, k] * inverse[last, k]
-        total[k] = q[k] * q[k] * ar[last]
-    for i in range(last - 1, -1, -1):
-        for k in range(n):
-            below = q[k]
-            q[k] = span[i, k] * inverse[i, k] - multiplier[i + 1, k] * below
-            total[k] += q[k] * (q[k] * ar[i] + 2.0 * below * br[i + 1])
 
 
 @kernel

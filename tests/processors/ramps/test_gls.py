@@ -52,13 +52,27 @@ def dense_fit(values, flags, times):
         weight = inverse @ dt / (dt @ inverse @ dt)
         assumed, rate = max(rate, 0), weight @ d
     residual = d - rate * dt
+    at_zero_flux = 1 / (dt @ np.linalg.inv(read) @ dt)
     return (
         rate,
-        weight @ (assumed * poisson) @ weight,
-        weight @ read @ weight,
+        weight @ (assumed * poisson + read) @ weight - at_zero_flux,
+        at_zero_flux,
         residual @ inverse @ residual,
         len(d),
     )
+
+
+def test_read_noise_variance_knows_nothing_of_the_counts():
+    """Weights made of it must not favour the faint samples of a source."""
+    times = read_times(8)
+    dark, bright = (np.full((8, 4, 4), 10.0, np.float32).cumsum(axis=0) * scale for scale in (0.01, 100))
+    flags = np.zeros(dark.shape, np.uint8)
+    flags[4, 0, 0] = 4
+    flags[6:, 1, 1] = 2
+    faint, strong = (fit(ramp.astype(np.float32), flags, times) for ramp in (dark, bright))
+    assert_array_equal(faint.var_rnoise, strong.var_rnoise)
+    assert len(np.unique(faint.var_rnoise)) > 2
+    assert np.all(strong.var_poisson > 100 * faint.var_poisson)
 
 
 @pytest.mark.parametrize(
