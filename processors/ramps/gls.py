@@ -5,10 +5,10 @@ know the data's own fluctuations bias the slope; Brandt (section 5) shows that t
 order when the rate that enters the covariance is itself the optimal estimate. So the ramp is fitted twice:
 weights from a plain mean rate give a nearly optimal rate, weights from that rate give the slope.
 
-The read-noise variance that is reported is the slope's variance at zero flux, and the Poisson variance is what
-photons add to it. The share that read noise has in the variance at the fitted rate would grow with the flux, since
-the optimal weights do; inverse-variance weights made of it, as in drizzling, would favour the faint samples of a
-source.
+The read-noise variance that is reported is the slope's variance at zero flux, and the Poisson variance is
+what photons add to it. The share that read noise has in the variance at the fitted rate would grow with the
+flux, since the optimal weights do; inverse-variance weights made of it, as in drizzling, would favour the
+faint samples of a source.
 """
 
 from __future__ import annotations
