@@ -25,6 +25,7 @@ from streams.bus.memory import MemoryBus
 from streams.envelope import pack, unpack
 from streams.execution import Tools, handle
 from streams.kernel_cache import use_kernel_cache
+from streams.logs import quiet_unless_configured
 from streams.recipes import load_recipe
 from streams.references import ReferenceLibrary
 from streams.replacements import allowed_packages, resolver
@@ -96,6 +97,7 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
         If the request as a whole cannot be carried out: a path that is not there, an unknown recipe.
     """
     use_kernel_cache()
+    quiet_unless_configured()
     until = level(request.until)
     recipe = load_recipe(request.recipe)
     resolve = resolver(allowed_packages(os.environ))
