@@ -1,0 +1,185 @@
+"""What the bench measures."""
+
+import json
+import shutil
+import sys
+from pathlib import Path
+
+from tests.bench import workers
+from tests.bench.comparison import alternate
+
+PEER_COMMAND = (
+    "import sys; from jwst.pipeline import Detector1Pipeline; "
+    "Detector1Pipeline.call(sys.argv[1], save_results=True, output_dir=sys.argv[2])"
+)
+SAME_STEPS = {name: {"skip": True} for name in ("tweakreg", "skymatch", "outlier_detection")}
+"""Steps of the peer's Image3Pipeline that ours has not: left out, so that both do the same."""
+
+
+class Bench:
+    """One run of the bench.
+
+    Parameters
+    ----------
+    downlink : Downlink
+        What is processed.
+    out : Path
+        The bench's folder.
+    peer : str
+        The peer's interpreter; empty without.
+    rounds, threads : int
+        How often each way is run, and with how many threads.
+    say : callable
+        Told of the progress.
+    """
+
+    def __init__(self, downlink, out, peer, rounds, threads, say):
+        self._raw, self._peer, self._rounds, self._say = downlink.files[0], peer, rounds, say
+        self._files = downlink.files
+        self._work, self._logs = out / "work", out
+        self._env = workers.environment(downlink.crds, threads)
+
+    def detector1(self):
+        """Raw to rate in warm processes: ours, the peer, ours with the peer's algorithms."""
+        names = {"ours": "optimal", "ours, recipe baseline": "baseline"}
+        sides = {name: self._start_ours(recipe) for name, recipe in names.items()}
+        ways = {name: self._way(sides[name], recipe, "fused") for name, recipe in names.items()}
+        if self._peer:
+            sides["peer"] = self._start_theirs()
+            way = self._their_way("Detector1Pipeline", self._raw, sides["peer"])
+            ways = {"ours": ways["ours"], "peer": way, **ways}
+        return self._alternated(ways, sides)
+
+    def ramp_stored(self):
+        """Ours fused, and cut in two stages with the ramp stored in between."""
+        sides = {"fused": self._start_ours("fused"), "cut": self._start_ours("cut")}
+        return self._alternated({name: self._way(sides[name], "optimal", name) for name in sides}, sides)
+
+    def ingest(self):
+        """What hashing a raw file and making its event costs, in a warm process."""
+        with self._start_ours("ingest") as side:
+
+            def way():
+                return side.do(
+                    "ingest", recipe="optimal", path=str(self._raw), folder=str(self._work / "ingest")
+                )
+
+            way()
+            return alternate({"ingest": way}, self._rounds, self._say)["ingest"]
+
+    def whole_process(self):
+        """``calstream run FILE --until rate`` and the peer's script, from start to end."""
+        ways = {"ours": self._our_process}
+        if self._peer:
+            ways["peer"] = self._their_process
+        return alternate(ways, self._rounds, self._say)
+
+    def later_stages(self):
+        """Image2 of one exposure, and image3 of all, in warm processes."""
+        sides = {"ours": self._start_ours("later")}
+        if self._peer:
+            sides["peer"] = self._start_theirs()
+        made, compared = self._calibrated(sides["ours"]), {}
+        rate = made / self._files[0].name.replace("_uncal", "_rate")
+        for stage, (path, until, pipeline, steps) in {
+            "image2": (rate, "cal", "Image2Pipeline", {}),
+            "image3": (_association(made), "combined", "Image3Pipeline", SAME_STEPS),
+        }.items():
+            ways = {"ours": self._later_way(sides["ours"], stage, path, until)}
+            if self._peer:
+                ways["peer"] = self._their_way(pipeline, path, sides["peer"], steps)
+            for name, way in ways.items():
+                self._say(f"{stage}, {name}: first call, not counted")
+                way()
+            compared[stage] = alternate(ways, self._rounds, self._say)
+        self._stop(sides)
+        return compared
+
+    def about_peer(self):
+        """Return the peer's versions."""
+        with self._start_theirs() as side:
+            return side.do("about")["result"]
+
+    def _alternated(self, ways, sides):
+        for name, way in ways.items():
+            self._say(f"{name}: first call, not counted")
+            way()
+        measured = alternate(ways, self._rounds, self._say)
+        self._stop(sides)
+        return measured
+
+    def _stop(self, sides):
+        for side in sides.values():
+            side.stop()
+        shutil.rmtree(self._work, ignore_errors=True)
+
+    def _start_ours(self, name):
+        return workers.ours(self._env, self._logs / f"ours-{name}.log")
+
+    def _start_theirs(self):
+        return workers.theirs(self._peer, self._env, self._logs / "peer.log")
+
+    def _way(self, side, recipe, how):
+        folder = str(self._work / f"{recipe}-{how}")
+
+        def way():
+            side.do("ingest", recipe=recipe, path=str(self._raw), folder=folder)
+            return side.do("process", recipe=recipe, how=how)
+
+        return way
+
+    def _their_way(self, pipeline, path, side, steps=None):
+        arguments = {
+            "pipeline": pipeline,
+            "path": str(path),
+            "folder": str(self._work / "peer"),
+            "steps": steps or {},
+        }
+        return lambda: side.do("process", **arguments)
+
+    def _later_way(self, side, stage, path, until):
+        folder = str(self._work / stage)
+        return lambda: side.do("later_stages", paths=[str(path)], folder=folder, until=until)
+
+    def _calibrated(self, side):
+        made = self._work / "made"
+        self._say(f"calibrating {len(self._files)} exposures for the later stages")
+        side.do("later_stages", paths=[str(file) for file in self._files], folder=str(made), until="cal")
+        return made
+
+    def _our_process(self):
+        folder = self._fresh("whole-ours")
+        command = ["run", str(self._raw), "--until", "rate", "--out", str(folder)]
+        command = [sys.executable, "-m", "streams.cli", *command]
+        return workers.whole_process(command, self._env, self._logs / "whole-ours.log")
+
+    def _their_process(self):
+        command = [self._peer, "-c", PEER_COMMAND, str(self._raw), str(self._fresh("whole-peer"))]
+        return workers.whole_process(command, self._env, self._logs / "whole-peer.log")
+
+    def _fresh(self, name):
+        folder = self._work / name
+        shutil.rmtree(folder, ignore_errors=True)
+        folder.mkdir(parents=True)
+        return folder
+
+
+def _association(folder):
+    """Write an association of a folder's images beside them, which both sides read."""
+    members = [{"expname": file.name, "exptype": "science"} for file in sorted(folder.glob("*_cal.fits"))]
+    tree = {
+        "asn_type": "image3",
+        "asn_rule": "candidate_Asn_Lv3Image",
+        "asn_id": "a3001",
+        "asn_pool": "none",
+        "program": "01234",
+        "version_id": None,
+        "code_version": "0",
+        "degraded_status": "No known degraded exposures in association.",
+        "constraints": "No constraints",
+        "target": "t001",
+        "products": [{"name": "jw01234-a3001_t001_nircam_f200w", "members": members}],
+    }
+    path = Path(folder) / "jw01234-a3001_image3_asn.json"
+    path.write_text(json.dumps(tree, indent=1))
+    return path

@@ -1,0 +1,119 @@
+"""The bench's tables and its file of results."""
+
+import json
+
+from rich.table import Table
+
+from tests.bench.comparison import FASTER_AS_PROCESS, FASTER_IN_PROCESS, MEMORY, ratio
+
+OURS_ONLY = "-"
+ORDER = (
+    "read", "group_scale", "dq_init", "saturation", "ipc", "superbias", "refpix", "linearity", "dark_current",
+    "jump", "ramp_fit", "gain_scale", "average_integrations", "write", "other",
+)  # fmt: skip
+"""In which steps are shown; others come first."""
+
+
+class Report:
+    """Collects rows and results.
+
+    Parameters
+    ----------
+    judged : bool
+        Whether the bounds hold for what is measured; they do not for a smoke test.
+    """
+
+    def __init__(self, judged):
+        self._judged = judged
+        self._rows = []
+        self.results = {"bounds": {}}
+
+    def comparison(self, what, ours, peer, speed=None, memory=None):
+        """Add rows on time, processor time and memory of one comparison; `peer` may be None."""
+        self.results[what] = {"ours": ours.taken, "peer": peer.taken if peer else None}
+        self._row(f"{what}: time", ours, peer, "seconds", speed)
+        self._row(f"{what}: processor time", ours, peer, "cpu", None)
+        mine, yours = ours.peak, peer.peak if peer else None
+        text = self._judgement(f"{what}: peak memory", mine / yours if yours else None, memory)
+        self._rows.append((f"{what}: peak memory", _bytes(mine), _bytes(yours), *text))
+
+    def single(self, what, ours, note=""):
+        """Add a row of which the peer has nothing."""
+        self.results[what] = ours.taken
+        self._rows.append((what, _seconds(ours.median("seconds")), OURS_ONLY, "", note, ""))
+
+    def cost(self, what, fused, cut):
+        """Add a row: what `cut` takes longer than `fused`."""
+        self.results[what] = {"fused": fused.taken, "cut": cut.taken}
+        longer = cut.median("seconds") - fused.median("seconds")
+        again = f"{ratio(cut, fused, 'seconds'):.2f}x"
+        self._rows.append((what, f"+{longer:.2f} s", OURS_ONLY, again, "of the fused stage's time", ""))
+
+    def table(self):
+        """Return the table of comparisons."""
+        table = Table(title="Medians over rounds; ratios: median of each round's", title_justify="left")
+        table.add_column("")
+        for heading in ("calstream", "jwst", "ratio"):
+            table.add_column(heading, justify="right")
+        table.add_column("bound")
+        table.add_column("")
+        for row in self._rows:
+            table.add_row(*row)
+        return table
+
+    def steps(self, ours, peer):
+        """Return the table of steps; what is not in any step is opening, reading, hashing and storing."""
+        mine, yours = _with_rest(ours), _with_rest(peer) if peer else {}
+        self.results["steps"] = {"ours": mine, "peer": yours}
+        table = Table(title="Seconds by step (medians), warm processes", title_justify="left")
+        for heading in ("step", "calstream", "jwst", "ratio"):
+            table.add_column(heading, justify="left" if heading == "step" else "right")
+        for name in sorted({*yours, *mine}, key=lambda name: ORDER.index(name) if name in ORDER else -1):
+            a, b = mine.get(name), yours.get(name)
+            times = f"{b / a:.1f}x" if a and b and a > 5e-3 and b > 5e-3 else ""
+            table.add_row(name, *(OURS_ONLY if v is None else f"{v:.2f}" for v in (a, b)), times)
+        return table
+
+    def write(self, path, about):
+        """Write the results as JSON."""
+        path.write_text(json.dumps({"about": about, **self.results}, indent=1))
+
+    def broken(self):
+        """Return the names of bounds that were judged and not met."""
+        return [name for name, said in self.results["bounds"].items() if said["met"] is False]
+
+    def _row(self, what, ours, peer, figure, bound):
+        mine, yours = ours.median(figure), peer.median(figure) if peer else None
+        text = self._judgement(what, ratio(peer, ours, figure) if peer else None, bound)
+        self._rows.append((what, _seconds(mine), _seconds(yours), *text))
+
+    def _judgement(self, what, value, bound):
+        if value is None:
+            return "", bound.text if bound else "", "[yellow]not compared[/]" if bound else ""
+        shown = f"{value:.2f}" if "memory" in what else f"{value:.1f}x"
+        if bound is None:
+            return shown, "", ""
+        met = bound.met(value) if self._judged else None
+        self.results["bounds"][what] = {"ratio": value, "bound": bound.factor, "met": met}
+        verdict = {True: "[green]met[/]", False: "[bold red]NOT MET[/]", None: "not judged"}[met]
+        return shown, bound.text, verdict
+
+
+def fill(report, measured, whole):
+    """Add what is promised: warm processes and whole processes."""
+    report.comparison("raw to rate, warm", measured["ours"], measured.get("peer"), FASTER_IN_PROCESS, MEMORY)
+    report.comparison("raw to rate, whole process", whole["ours"], whole.get("peer"), FASTER_AS_PROCESS)
+    report.comparison("same, recipe baseline, warm", measured["ours, recipe baseline"], measured.get("peer"))
+
+
+def _with_rest(samples):
+    parts = samples.parts()
+    return {**parts, "other": max(0.0, samples.median("seconds") - sum(parts.values()))}
+
+
+def _seconds(value):
+    return OURS_ONLY if value is None else f"{value:.2f} s"
+
+
+def _bytes(value):
+    return OURS_ONLY if value is None else f"{value / 1e6:.0f} MB"
