@@ -4,15 +4,12 @@ from __future__ import annotations
 
 import hashlib
 from itertools import count
-from typing import TYPE_CHECKING
 
 from schemas.canonical import canonical_json
 from schemas.events import Artifact
 from schemas.manifests import Manifest
+from streams.planning import Run
 from streams.store import Store
-
-if TYPE_CHECKING:
-    from streams.execution import Run
 
 
 def run_folder(run_key: str) -> str:

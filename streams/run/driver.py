@@ -23,9 +23,10 @@ from streams.associator import needs_companions
 from streams.bus import Consumer, Message
 from streams.bus.memory import MemoryBus
 from streams.envelope import pack, unpack
-from streams.execution import Tools, handle
+from streams.execution import handle
 from streams.kernel_cache import use_kernel_cache
 from streams.logs import quiet_unless_configured
+from streams.planning import Tools
 from streams.recipes import load_recipe
 from streams.references import ReferenceLibrary
 from streams.replacements import allowed_packages, resolver

@@ -16,8 +16,8 @@ from schemas.events import Artifact
 from schemas.manifests import Manifest, ManifestEntry
 from schemas.reading import ProductFile
 from schemas.stored_content import content_digest_of_file
-from streams.execution import Run
 from streams.manifest_files import StoreLedger
+from streams.planning import Run
 from streams.store import Store, local_path
 
 _PRIVATE = f".calstream-{socket.gethostname()}."

@@ -10,7 +10,8 @@ from streams.kernel_cache import use_kernel_cache
 use_kernel_cache()
 
 from streams import logs  # noqa: E402
-from streams.execution import Tools, handle  # noqa: E402
+from streams.execution import handle  # noqa: E402
+from streams.planning import Tools  # noqa: E402
 from streams.manifest_files import StoreLedger  # noqa: E402
 from streams.recipes import load_recipe  # noqa: E402
 from streams.references import ReferenceLibrary  # noqa: E402
