@@ -1,0 +1,5 @@
+"""For all tests: kernels are compiled once for a state of the sources, for the processes that tests start too."""
+
+from streams.kernel_cache import use_kernel_cache
+
+use_kernel_cache()
