@@ -36,7 +36,7 @@ $(PEER)/.done: requirements-peer.lock
 
 demo: install
 	@rm -rf demo-output
-	$(BIN)/calstream simulate NRC_IMAGE --out demo-output
+	$(BIN)/calstream simulate NRC_IMAGE --out demo-output --seed 4
 	. demo-output/env.sh && $(BIN)/calstream run demo-output --out demo-output --record demo-output/run.json
 	$(BIN)/calstream report demo-output --record demo-output/run.json --truth demo-output/truth --check
 
