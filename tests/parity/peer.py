@@ -1,9 +1,9 @@
 """Run the peer's Detector1 in its own interpreter: this file is a script there, and a module here.
 
-As a script: ``python peer.py UNCAL FOLDER [STEP_PARAMETERS_AS_JSON]`` writes what each step makes to FOLDER.
+As a script: ``python peer.py FOLDER UNCAL CRDS_PATH [UNCAL CRDS_PATH]...`` writes what each step makes
+to FOLDER.
 """
 
-import json
 import os
 import subprocess
 import sys
@@ -29,31 +29,45 @@ def interpreter():
     return os.environ.get(VARIABLE)
 
 
-def run(uncal, folder, crds_path, parameters=None):
-    """Run the peer on a Level-1b file; return the folder with its products."""
+def run(caches, folder):
+    """Run the peer on Level-1b files, each with its CRDS cache (a mapping), in one start.
+
+    Returns
+    -------
+    Path
+        The folder with its products.
+    """
     folder.mkdir(parents=True, exist_ok=True)
     keep = {key: value for key, value in os.environ.items() if not key.startswith("CRDS")}
+    pairs = [str(path) for pair in caches.items() for path in pair]
     done = subprocess.run(
-        [interpreter(), str(Path(__file__).resolve()), str(uncal), str(folder), json.dumps(parameters or {})],
-        env={**keep, "CRDS_PATH": str(crds_path)},
+        [interpreter(), str(Path(__file__).resolve()), str(folder), *pairs],
+        env=keep,
         cwd=folder,
         capture_output=True,
         text=True,
         check=False,
     )
     if done.returncode:
-        raise RuntimeError(f"the peer failed on {uncal}:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
+        raise RuntimeError(f"the peer failed:\n{done.stdout[-3000:]}\n{done.stderr[-3000:]}")
     return folder
 
 
-def _main(uncal, folder, parameters):
+def _main(folder, pairs):
+    """Import the pipeline once; the CRDS client keeps to one cache, so each has a process of its own."""
     from jwst.pipeline import Detector1Pipeline
 
     steps = {step: {"save_results": True} for step in SUFFIX}
-    for step, values in parameters.items():
-        steps.setdefault(step, {}).update(values)
-    Detector1Pipeline.call(uncal, steps=steps, save_results=True, output_dir=folder)
+    for uncal, crds in zip(pairs[::2], pairs[1::2], strict=True):
+        child = os.fork()
+        if not child:
+            os.environ["CRDS_PATH"] = crds
+            Detector1Pipeline.call(uncal, steps=steps, save_results=True, output_dir=folder)
+            sys.stdout.flush()
+            os._exit(0)
+        if os.waitpid(child, 0)[1]:
+            sys.exit(f"no products of {uncal}")
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2], json.loads(sys.argv[3]))
+    _main(sys.argv[1], sys.argv[2:])

@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import json
 import math
-import os
 import subprocess
 
 import pytest
@@ -14,6 +13,7 @@ from schemas.events import Artifact, ProductEvent, RecipeReference
 from schemas.keywords import EVENT_KEYWORDS
 from schemas.naming import exposure_name
 from streams.associator import Associator, Emission
+from tests.parity import peer
 
 POOLS = {
     "pool_001_candidates.csv": 14,
@@ -49,11 +49,10 @@ print(json.dumps(found))
 
 
 @pytest.fixture(scope="module")
-def peer_found():
-    python = os.environ.get("CALSTREAM_PEER_PYTHON")
-    if not python:
-        pytest.skip("CALSTREAM_PEER_PYTHON does not name an interpreter that has jwst")
-    done = subprocess.run([python, "-c", GENERATE, *POOLS], capture_output=True, text=True, check=False)
+def peer_found(need_peer):
+    done = subprocess.run(
+        [peer.interpreter(), "-c", GENERATE, *POOLS], capture_output=True, text=True, check=False
+    )
     assert done.returncode == 0, done.stderr[-2000:]
     return json.loads(done.stdout.splitlines()[-1])
 
@@ -101,7 +100,6 @@ def test_images_of_an_observation_are_grouped_and_named_alike(peer_found, pool):
 
 @pytest.mark.peer
 def test_peer_reads_our_association(peer_found, tmp_path):
-    python = os.environ["CALSTREAM_PEER_PYTHON"]
     emission = ours(peer_found["pool_002_image_miri.csv"]["rows"])[0]
     path = tmp_path / "ours_asn.json"
     path.write_text(emission.association.to_json())
@@ -109,5 +107,7 @@ def test_peer_reads_our_association(peer_found, tmp_path):
         "import sys; from jwst.associations import load_asn; "
         "asn = load_asn(open(sys.argv[1])); print(asn['asn_type'], len(asn['products'][0]['members']))"
     )
-    done = subprocess.run([python, "-c", code, str(path)], capture_output=True, text=True, check=False)
+    done = subprocess.run(
+        [peer.interpreter(), "-c", code, str(path)], capture_output=True, text=True, check=False
+    )
     assert done.stdout.split() == ["image3", str(emission.members)], done.stderr[-2000:]

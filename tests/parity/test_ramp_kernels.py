@@ -11,7 +11,6 @@ group, then | | | | saturation): NaN and DO_NOT_USE here, a rate of 0 with an er
 and takes the | | | | covariance's rate from one pass |
 """
 
-import os
 import subprocess
 
 import numpy as np
@@ -20,14 +19,15 @@ import pytest
 from processors.ramps import combine, gls, ols, twopoint
 from processors.ramps.covariance import PixelNoise, ReadPattern
 from schemas.dq import DQ
+from tests.parity import peer
 from tests.processors.ramps.ramps import FRAME, planes, read_times, simulate
 
-PEER = os.environ.get("CALSTREAM_PEER_PYTHON")
-pytestmark = pytest.mark.skipif(not PEER, reason="CALSTREAM_PEER_PYTHON names no interpreter that has jwst")
+pytestmark = pytest.mark.peer
 SHAPE = (64, 96)
 
 SCRIPT = """
 import sys
+from pathlib import Path
 from types import SimpleNamespace as Space
 import numpy as np
 from stcal.jump.jump import detect_jumps_data
@@ -35,56 +35,50 @@ from stcal.jump.jump_class import JumpData
 from stcal.ramp_fitting.ramp_fit import ramp_fit
 from stdatamodels.jwst.datamodels import dqflags
 
-a = dict(np.load(sys.argv[1]))
 
 class Model:
-    data, groupdq, pixeldq = a["data"].copy(), a["groupdq"].copy(), a["pixeldq"].copy()
-    average_dark_current = a["dark"].copy()
-    meta = Space(
-        instrument=Space(name="NIRCAM"),
-        exposure=Space(frame_time=float(a["tframe"]), group_time=float(a["tframe"] * (a["nframes"] +
-        a["gap"])),
-                       groupgap=int(a["gap"]), nframes=int(a["nframes"]), drop_frames1=0),
-    )
+    def __init__(self, a):
+        self.data, self.groupdq, self.pixeldq = (a[name].copy() for name in ("data", "groupdq", "pixeldq"))
+        self.average_dark_current = a["dark"].copy()
+        group_time = float(a["tframe"] * (a["nframes"] + a["gap"]))
+        self.meta = Space(
+            instrument=Space(name="NIRCAM"),
+            exposure=Space(frame_time=float(a["tframe"]), group_time=group_time, groupgap=int(a["gap"]),
+                           nframes=int(a["nframes"]), drop_frames1=0),
+        )
+
     def hasattr(self, name):
         return hasattr(self, name)
 
-out = {}
-if sys.argv[3] == "jump":
-    jump = JumpData(Model(), a["gain"].copy(), a["readnoise"].copy(), dqflags.pixel)
+
+def find_jumps(a):
+    jump = JumpData(Model(a), a["gain"].copy(), a["readnoise"].copy(), dqflags.pixel)
     jump.set_detection_settings(4.0, 6.0, 5.0, 1000.0, 10.0, True)
     jump.set_after_jump(50.0, int(a["after"]), 500.0, 2 * int(a["after"]))
     jump.set_snowball_info(False, 5.0, 1.0, 2.0, True, 2.5, 4, 25)
     jump.set_shower_info(False, 1.2, 90, 1, 2.6, 1.1, 10, 400)
     jump.set_sigma_clipping_info(3, 100, True)
     jump.max_cores = "1"
-    out["groupdq"] = detect_jumps_data(jump)[0]
-else:
-    rate, ints, _ = ramp_fit(Model(), False, a["readnoise"].copy(), a["gain"].copy(), sys.argv[3], "optimal",
-    "none",
-                             dqflags.pixel, suppress_one_group=bool(a["suppress"]))
-    out.update({"rate_" + k: v for k, v in rate.items()})
-    out.update({"ints_" + k: v for k, v in ints.items()})
-np.savez(sys.argv[2], **out)
+    return {"groupdq": detect_jumps_data(jump)[0]}
+
+
+def fit(a, algorithm):
+    rate, ints, _ = ramp_fit(Model(a), False, a["readnoise"].copy(), a["gain"].copy(), algorithm, "optimal",
+                             "none", dqflags.pixel, suppress_one_group=bool(a["suppress"]))
+    found = {"rate_" + k: v for k, v in rate.items()}
+    return found | {"ints_" + k: v for k, v in ints.items()}
+
+
+for source in Path(sys.argv[1]).glob("*_in.npz"):
+    a = dict(np.load(source))
+    task = str(a["task"])
+    made = find_jumps(a) if task == "jump" else fit(a, task)
+    np.savez(str(source).replace("_in.npz", "_out.npz"), **made)
 """
 
 
-def peer(folder, task, **arrays):
-    """Run the standard pipeline's functions on arrays in its own interpreter."""
-    source, result = folder / "in.npz", folder / "out.npz"
-    np.savez(source, **arrays)
-    run = subprocess.run(
-        [PEER, "-W", "ignore", "-c", SCRIPT, source, result, task],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    return dict(np.load(result))
-
-
 def exposure(ngroups, nint, nframes=1, gap=0, seed=3, shape=SHAPE):
-    """Ramps of all brightnesses with all kinds of flags, as keyword arguments of `peer`."""
+    """Ramps of all brightnesses with all kinds of flags, by the names that `SCRIPT` reads."""
     rng = np.random.default_rng(seed)
     rate = 10 ** rng.uniform(-1.5, 3.5, shape)
     data = np.array([simulate(read_times(ngroups, nframes, gap), rate, shape, seed + i) for i in range(nint)])
@@ -117,9 +111,15 @@ def exposure(ngroups, nint, nframes=1, gap=0, seed=3, shape=SHAPE):
     }
 
 
-@pytest.mark.parametrize(
-    ("ngroups", "nint", "nframes", "gap", "after"),
-    [
+JUMPS = {
+    f"{ngroups} groups, {nint} integrations, {nframes} frames, after {after}": (
+        ngroups,
+        nint,
+        nframes,
+        gap,
+        after,
+    )
+    for ngroups, nint, nframes, gap, after in (
         (3, 1, 1, 0, 0),
         (3, 2, 1, 0, 0),
         (4, 1, 1, 0, 1),
@@ -127,46 +127,88 @@ def exposure(ngroups, nint, nframes=1, gap=0, seed=3, shape=SHAPE):
         (6, 3, 4, 1, 2),
         (10, 1, 1, 0, 0),
         (16, 1, 8, 2, 3),
-    ],
-)
-def test_two_point_flags(tmp_path, ngroups, nint, nframes, gap, after):
-    given = exposure(ngroups, nint, nframes, gap)
-    check_flags(tmp_path, given, after)
+    )
+}
+FITS = {
+    f"{ngroups} groups, {nint} integrations, {nframes} frames, {suppress}": (
+        ngroups,
+        nint,
+        nframes,
+        gap,
+        suppress,
+    )
+    for ngroups, nint, nframes, gap in (
+        (10, 1, 1, 0),
+        (6, 3, 4, 1),
+        (5, 1, 8, 2),
+        (2, 2, 1, 0),
+        (1, 1, 1, 0),
+    )
+    for suppress in (True, False)
+}
 
 
-def test_two_point_flags_of_many_integrations(tmp_path):
-    check_flags(tmp_path, exposure(5, 104, shape=(16, 16)), 0)
-
-
-def test_two_point_flags_of_odd_values(tmp_path):
+def odd_values():
     given = exposure(12, 2)
     given["groupdq"][0, 0] |= np.uint8(DQ.DO_NOT_USE)
     given["groupdq"][0, 5] |= np.uint8(DQ.DO_NOT_USE)
     given["readnoise"][3, :2] = 0, np.nan
     given["data"][0, 1, 7, 7:9] = np.nan, np.inf
-    check_flags(tmp_path, given, 0)
+    return given
 
 
-def check_flags(folder, given, after):
-    want = peer(folder, "jump", **given, after=after)["groupdq"]
-    settings = twopoint.TwoPoint(after=((50.0, after), (500.0, 2 * after)))
+def clean():
+    given = exposure(10, 1)
+    given["groupdq"][:] = 0
+    rate = 10 ** np.random.default_rng(1).uniform(-1, 3, SHAPE)
+    given["data"] = simulate(read_times(10), rate, SHAPE, 4)[None]
+    given["gain"], _ = planes(SHAPE)
+    return given
+
+
+def tasks():
+    """Arguments of the standard pipeline's functions, by the name of the task."""
+    made = {name: {**exposure(*how[:4]), "task": "jump", "after": how[4]} for name, how in JUMPS.items()}
+    made["many"] = {**exposure(5, 104, shape=(16, 16)), "task": "jump", "after": 0}
+    made["odd"] = {**odd_values(), "task": "jump", "after": 0}
+    made |= {name: {**exposure(*how[:4]), "task": "OLS_C", "suppress": how[4]} for name, how in FITS.items()}
+    made["clean"] = {**clean(), "task": "LIKELY", "suppress": True}
+    return made
+
+
+@pytest.fixture(scope="module")
+def answers(need_peer, tmp_path_factory):
+    """What is given and what the standard pipeline's functions make of it: one start of its interpreter."""
+    folder, given = tmp_path_factory.mktemp("kernels"), tasks()
+    for name, arrays in given.items():
+        np.savez(folder / f"{name}_in.npz", **arrays)
+    run = subprocess.run(
+        [peer.interpreter(), "-W", "ignore", "-c", SCRIPT, folder],
+        capture_output=True,
+        text=True,
+        check=False,
+    )
+    assert run.returncode == 0, run.stderr[-2000:]
+    return {name: (arrays, dict(np.load(folder / f"{name}_out.npz"))) for name, arrays in given.items()}
+
+
+@pytest.mark.parametrize("name", [*JUMPS, "many", "odd"])
+def test_two_point_flags(answers, name):
+    given, want = answers[name]
+    settings = twopoint.TwoPoint(after=((50.0, given["after"]), (500.0, 2 * given["after"])))
     noise = PixelNoise(given["gain"], given["readnoise"])
     got = twopoint.find_jumps(given["data"], given["groupdq"], given["nframes"], noise, settings)
-    assert (want != given["groupdq"]).sum() > 100
-    np.testing.assert_array_equal(got, want)
+    assert (want["groupdq"] != given["groupdq"]).sum() > 100
+    np.testing.assert_array_equal(got, want["groupdq"])
 
 
-@pytest.mark.parametrize("suppress", [True, False])
-@pytest.mark.parametrize(
-    ("ngroups", "nint", "nframes", "gap"),
-    [(10, 1, 1, 0), (6, 3, 4, 1), (5, 1, 8, 2), (2, 2, 1, 0), (1, 1, 1, 0)],
-)
-def test_ols_slopes(tmp_path, ngroups, nint, nframes, gap, suppress):
-    given = exposure(ngroups, nint, nframes, gap)
-    want = peer(tmp_path, "OLS_C", **given, suppress=suppress)
-    timing = ols.Timing(FRAME * (nframes + gap), FRAME, nframes)
+@pytest.mark.parametrize("name", FITS)
+def test_ols_slopes(answers, name):
+    given, want = answers[name]
+    nframes = given["nframes"]
+    timing = ols.Timing(FRAME * (nframes + given["gap"]), FRAME, nframes)
     noise = PixelNoise(given["gain"], given["readnoise"], given["dark"])
-    how = {"suppress_one_group": suppress}
+    how = {"suppress_one_group": given["suppress"]}
     pairs = list(zip(given["data"], given["groupdq"], strict=True))
     rate = np.mean([ols.median_rate(*pair, timing, **how) for pair in pairs], axis=0)
     total = combine.OlsRate(SHAPE)
@@ -194,14 +236,8 @@ def check_slopes(fit, want):
         )
 
 
-def test_gls_slopes_near_likely(tmp_path):
-    given = exposure(10, 1)
-    given["groupdq"][:] = 0
-    given["data"] = simulate(read_times(10), 10 ** np.random.default_rng(1).uniform(-1, 3, SHAPE), SHAPE, 4)[
-        None
-    ]
-    given["gain"], _ = planes(SHAPE)
-    want = peer(tmp_path, "LIKELY", **given, suppress=True)
+def test_gls_slopes_near_likely(answers):
+    given, want = answers["clean"]
     pattern = ReadPattern.of_groups(read_times(10))
     noise = PixelNoise(given["gain"], given["readnoise"], given["dark"])
     fit = gls.fit_slopes(given["data"][0], given["groupdq"][0], pattern, noise, pixeldq=given["pixeldq"])
