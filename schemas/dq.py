@@ -71,9 +71,12 @@ def translate(dq: NDArray[np.integer], definitions: Mapping[int, str]) -> NDArra
     ndarray of uint32, shape of ``dq``
     """
     stored = dq.astype(np.uint32, copy=False)
-    standard = np.zeros_like(stored)
-    for value, name in definitions.items():
-        bit = DQ.__members__.get(name, ALIASES.get(name, DQ.GOOD))
-        if value and bit:
+    used = int(np.bitwise_or.reduce(stored, axis=None))
+    bits = {
+        v: DQ.__members__.get(name, ALIASES.get(name, DQ.GOOD)) for v, name in definitions.items() if v & used
+    }
+    standard = stored & np.uint32(sum(value for value, bit in bits.items() if value == bit))
+    for value, bit in bits.items():
+        if bit not in (value, DQ.GOOD):
             standard[(stored & np.uint32(value)) != 0] |= np.uint32(bit)
     return standard

@@ -2,21 +2,23 @@
 
 from __future__ import annotations
 
+import math
+import mmap
 import os
 import warnings
-from collections.abc import Callable, Mapping
-from functools import partial
+from collections.abc import Mapping
+from dataclasses import dataclass
 from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
 from astropy.io import fits
-from numpy.typing import NDArray
+from numpy.typing import DTypeLike, NDArray
 
 from schemas.arrays import read_values
 from schemas.dq import translate
 from schemas.errors import Unprocessable, explained
-from schemas.headers import open_file, scan
+from schemas.headers import Extension, open_file, scan
 from schemas.references import (
     ImageReference,
     ModelReference,
@@ -59,7 +61,7 @@ def load(path: str | Path, reftype: str, digest: str, window: Window) -> Referen
     file = Path(path)
     if reftype in MODELS:
         return _model(file, reftype, digest)
-    _check_whole(file)
+    extensions = _extensions(file)
     try:
         with warnings.catch_warnings():
             warnings.simplefilter("ignore")
@@ -68,20 +70,24 @@ def load(path: str | Path, reftype: str, digest: str, window: Window) -> Referen
                 common["keywords"] = dict(hdus[0].header)
                 if reftype in TABLES:
                     return TableReference(tables=_tables(hdus), **common)
+                planes = _Planes(file, extensions, window)
                 if reftype in RAMPS:
-                    return _ramp(file, hdus, window, common)
-                return _image(file, hdus, window, common)
+                    return _ramp(planes, hdus, common)
+                return _image(planes, hdus, common)
     except (OSError, KeyError, IndexError, ValueError, TypeError, AttributeError, fits.VerifyError) as error:
         raise _unreadable(file, reftype, error) from error
 
 
-def _check_whole(file: Path) -> None:
-    """Refuse a file that is cut off, whose last arrays astropy would leave out without a word."""
+def _extensions(file: Path) -> dict[str, Extension]:
+    """Return a file's extensions; refuse one that is cut off, whose last arrays astropy would leave out."""
+    found: dict[str, Extension] = {}
     fd = open_file(file)
     try:
-        scan(fd, file)
+        for extension in scan(fd, file):
+            found.setdefault(extension.name, extension)
     finally:
         os.close(fd)
+    return found
 
 
 def _unreadable(file: Path, reftype: str, error: Exception) -> Unprocessable:
@@ -116,88 +122,133 @@ def _tables(hdus: Any) -> dict[str, np.ndarray]:
     return found
 
 
-def _image(file: Path, hdus: Any, window: Window, common: Mapping[str, Any]) -> ImageReference:
+@dataclass(frozen=True)
+class _Planes:
+    """The images of a file, read and cut to the window without a second copy of the whole."""
+
+    file: Path
+    extensions: Mapping[str, Extension]
+    window: Window
+
+    def has(self, extname: str) -> bool:
+        """Tell whether there is an image of this name with pixels."""
+        return extname in self.extensions and math.prod(self.extensions[extname].shape) > 0
+
+    def shape(self, extname: str) -> tuple[int, ...]:
+        """Return the shape of an image as it will be, two axes at least."""
+        return (*self._extension(extname).shape[:-2], self.window.ny, self.window.nx)
+
+    def read(self, extname: str, dtype: DTypeLike) -> NDArray[Any]:
+        """Return an image (..., ny, nx)."""
+        shape = self.shape(extname)
+        out = np.empty((math.prod(shape[:-2]), *shape[-2:]), dtype)
+        self._fill(extname, 0, out)
+        return out.reshape(shape)
+
+    def plane(self, extname: str, index: int, dtype: DTypeLike) -> NDArray[Any]:
+        """Return one plane (ny, nx) of an image of three axes or more."""
+        out: NDArray[Any] = np.empty((self.window.ny, self.window.nx), dtype)
+        self._fill(extname, index, out[np.newaxis])
+        return out
+
+    def _extension(self, extname: str) -> Extension:
+        extension = self.extensions[extname]
+        if extension.header.get("XTENSION", "IMAGE").strip() != "IMAGE" or len(extension.shape) < 2:
+            raise ValueError(f"{extname} is no image")
+        return extension
+
+    def _fill(self, extname: str, first: int, out: NDArray[Any]) -> None:
+        extension = self._extension(extname)
+        ny, nx = extension.shape[-2:]
+        x, y = _corner(self.file, self.extensions["PRIMARY"].header, (ny, nx), self.window)
+        fd = os.open(self.file, os.O_RDONLY)
+        try:
+            for plane, index in zip(out, range(first, first + len(out)), strict=True):
+                rows = plane if nx == self.window.nx else np.empty((self.window.ny, nx), out.dtype)
+                read_values(fd, extension.offset, extension.header, (index * ny + y) * nx, rows)
+                if rows is not plane:
+                    plane[...] = rows[:, x : x + self.window.nx]
+        except Unprocessable as error:
+            raise Unprocessable(f"{self.file}: extension {extname}: {error}") from None
+        finally:
+            os.close(fd)
+
+    def group(self, index: int) -> NDArray[np.float32]:
+        """Return one group (ny, nx) of SCI."""
+        return self.plane("SCI", index, np.float32)
+
+
+def _image(planes: _Planes, hdus: Any, common: Mapping[str, Any]) -> ImageReference:
     extname = IMAGES.get(common["reftype"], "SCI")
-    cut = _cut(file, hdus[0].header, hdus[extname].shape, window)
-    shape = (window.ny, window.nx)
-    dq = np.broadcast_to(np.uint32(0), shape)  # one number in memory
-    if "DQ" in hdus and hdus["DQ"].data is not None:
-        dq = _standard_bits(hdus, cut(hdus["DQ"].data))
-    if extname == "DQ":
-        data = np.zeros((0, *shape), np.float32)
-    else:
-        data = np.ascontiguousarray(cut(hdus[extname].data), np.float32)
+    shape = planes.shape(extname)[-2:]
+    dq = _no_flags(shape)
+    if planes.has("DQ"):
+        dq = _standard_bits(hdus, planes.read("DQ", np.uint32))
+    data: NDArray[np.float32] = np.zeros((0, *shape), np.float32)
+    if extname != "DQ":
+        data = planes.read(extname, np.float32)
     err = None
-    if common["reftype"] in ERRORS and "ERR" in hdus:
-        err = np.ascontiguousarray(cut(hdus["ERR"].data), np.float32)
+    if common["reftype"] in ERRORS and planes.has("ERR"):
+        err = planes.read("ERR", np.float32)
     return ImageReference(data=data, dq=dq, err=err, **common)
 
 
-def _ramp(file: Path, hdus: Any, window: Window, common: Mapping[str, Any]) -> RampReference:
-    hdu = hdus["SCI"]
-    header, offset = hdu.header.copy(), hdu.fileinfo()["datLoc"]
-    axes = [header[f"NAXIS{axis}"] for axis in range(header["NAXIS"], 0, -1)]
-    ngroup, ny, nx = axes[-3:]
-    cut = _cut(file, hdus[0].header, (ny, nx), window)
-    dq = np.zeros((window.ny, window.nx), np.uint32)
-    if "DQ" in hdus and hdus["DQ"].data is not None:
-        dq = _standard_bits(hdus, cut(hdus["DQ"].data.reshape(-1, ny, nx)[0]))
+def _ramp(planes: _Planes, hdus: Any, common: Mapping[str, Any]) -> RampReference:
+    *_, ngroup, ny, nx = planes.shape("SCI")
+    _corner(planes.file, hdus[0].header, planes.extensions["SCI"].shape[-2:], planes.window)
+    dq = _no_flags((ny, nx))
+    if planes.has("DQ"):
+        dq = _standard_bits(hdus, planes.plane("DQ", 0, np.uint32))
     keywords = common["keywords"]
     return RampReference(
         ngroup=ngroup,
         nframes=int(keywords.get("NFRAMES") or 1),
         groupgap=int(keywords.get("GROUPGAP") or 0),
         dq=dq,
-        group=partial(_group, file, header, offset, (ny, nx), cut),
-        average_dark_current=_average_dark_current(hdus, (window.ny, window.nx), cut),
+        group=planes.group,
+        average_dark_current=_average_dark_current(planes, keywords, (ny, nx)),
         **common,
     )
 
 
 def _average_dark_current(
-    hdus: Any, shape: tuple[int, int], cut: Callable[[NDArray[Any]], NDArray[Any]]
+    planes: _Planes, keywords: Mapping[str, Any], shape: tuple[int, int]
 ) -> NDArray[np.float32] | None:
     """Return the extension AVDRKCUR, else an image of the keyword; None where both are 0 or absent."""
-    if "AVDRKCUR" in hdus and hdus["AVDRKCUR"].data is not None and np.any(hdus["AVDRKCUR"].data):
-        return np.ascontiguousarray(cut(hdus["AVDRKCUR"].data), np.float32)
-    value = float(hdus[0].header.get("AVDRKCUR") or 0)
+    if planes.has("AVDRKCUR") and (image := planes.read("AVDRKCUR", np.float32)).any():
+        return image
+    value = float(keywords.get("AVDRKCUR") or 0)
     return np.full(shape, value, np.float32) if value else None
 
 
-def _group(
-    file: Path, header: Any, offset: int, shape: tuple[int, int], cut: Callable[[Any], Any], index: int
-) -> NDArray[np.float32]:
-    out = np.empty(shape, np.float32)
-    fd = os.open(file, os.O_RDONLY)
-    try:
-        read_values(fd, offset, header, index * out.size, out)
-    finally:
-        os.close(fd)
-    return np.ascontiguousarray(cut(out), np.float32)
-
-
-def _cut(
-    file: Path, primary: Any, shape: tuple[int, ...], window: Window
-) -> Callable[[NDArray[Any]], NDArray[Any]]:
-    """Return a function that cuts the last two axes of an array of the reference to the window."""
-    ny, nx = shape[-2:]
+def _corner(file: Path, primary: Any, shape: tuple[int, ...], window: Window) -> tuple[int, int]:
+    """Return where, as x and y, the window begins in the reference's images of this shape."""
+    ny, nx = shape
     own = Window.of(primary, (ny, nx))
     x, y = window.x - own.x, window.y - own.y
     if (ny, nx) == (window.ny, window.nx):
-        x = y = 0
-    elif x < 0 or y < 0 or x + window.nx > nx or y + window.ny > ny:
+        return 0, 0
+    if x < 0 or y < 0 or x + window.nx > nx or y + window.ny > ny:
         raise Unprocessable(
             f"{file}: its {nx} x {ny} pixels from ({own.x + 1}, {own.y + 1}) do not cover the exposure's "
             f"{window.nx} x {window.ny} from ({window.x + 1}, {window.y + 1}); "
             "give a reference of this subarray"
         )
-    return lambda array: array[..., y : y + window.ny, x : x + window.nx]
+    return x, y
 
 
-def _standard_bits(hdus: Any, dq: NDArray[Any]) -> NDArray[np.uint32]:
+def _standard_bits(hdus: Any, dq: NDArray[np.uint32]) -> NDArray[np.uint32]:
+    if not dq.any():
+        return _no_flags(dq.shape)
     if "DQ_DEF" not in hdus or hdus["DQ_DEF"].data is None or not len(hdus["DQ_DEF"].data):
-        return np.ascontiguousarray(dq.astype(np.uint32))
+        return dq
     rows = hdus["DQ_DEF"].data
     return translate(
         dq, {int(value): str(name).strip() for value, name in zip(rows["VALUE"], rows["NAME"], strict=True)}
     )
+
+
+def _no_flags(shape: tuple[int, ...]) -> NDArray[np.uint32]:
+    """Return flags that are all 0, in pages that take no memory as long as nobody writes to them."""
+    pages = mmap.mmap(-1, 4 * math.prod(shape), flags=mmap.MAP_PRIVATE | mmap.MAP_ANONYMOUS)
+    return np.frombuffer(pages, np.uint32).reshape(shape)

@@ -18,8 +18,6 @@ from functools import partial
 from pathlib import Path
 from typing import Any, Final
 
-import numpy as np
-
 from schemas.errors import Unprocessable, UsageError
 from schemas.keywords import crds_parameters
 from schemas.products import Product
@@ -332,8 +330,8 @@ def _size(reference: Reference) -> int:
         return sum(table.nbytes for table in reference.tables.values())
     if isinstance(reference, ModelReference):
         return 2**20  # transforms are small; their arrays are not worth a walk through the tree
-    arrays = (getattr(reference, name, None) for name in ("data", "dq", "err"))
-    return sum(array.nbytes for array in arrays if isinstance(array, np.ndarray))
+    arrays = [getattr(reference, name, None) for name in ("data", "dq", "err", "average_dark_current")]
+    return sum(array.nbytes for array in arrays if array is not None and array.any())  # zero flags take none
 
 
 def _given(reftype: str, path: str | Path) -> Path:

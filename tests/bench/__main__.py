@@ -19,12 +19,12 @@ from tests.bench.workload import Workload, simulated
 
 PEER = "CALSTREAM_PEER_PYTHON"
 NOTES = (
-    "calstream, warm: raw event in, event of the rate out, in a process that has done it before: the digests of "
-    "the references and those decoded last are known. Nothing of the exposure is, and each round has a new store. "
-    "The rate is written, hashed (content digest and SHA-256), flushed to the disk and published with its "
-    "manifest. Recipe optimal: jumps by likelihood, slopes by generalised least squares.",
-    "jwst, warm: Detector1Pipeline.call with its code defaults (two-point jumps, OLS_C) in a process that has "
-    "done it before, the rate saved, not hashed.",
+    "calstream, warm: raw event in, event of the rate out, in a process that has done it before: the digests "
+    "of the references and those decoded last are known. Nothing of the exposure is, and each round has a "
+    "new store. The rate is written, hashed (content digest and SHA-256), flushed to the disk and published "
+    "with its manifest. Recipe optimal: jumps by likelihood, slopes by generalised least squares.",
+    "jwst, warm: Detector1Pipeline.call with its code defaults (two-point jumps, OLS_C) in a process that "
+    "did it before, the rate saved, not hashed.",
     "Whole processes: `calstream run FILE --until rate`, which also hashes the raw file, and a script that "
     "calls Detector1Pipeline. Peak memory is the largest resident size of the process from its start on.",
 )

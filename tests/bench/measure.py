@@ -72,7 +72,7 @@ class Bench:
         ways = {"ours": self._our_process}
         if self._peer:
             ways["peer"] = self._their_process
-        return alternate(ways, self._rounds, self._say)
+        return self._alternated(ways, {})
 
     def later_stages(self):
         """Image2 of one exposure, and image3 of all, in warm processes."""

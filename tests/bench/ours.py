@@ -11,8 +11,8 @@ use_kernel_cache()
 
 from streams import logs  # noqa: E402
 from streams.execution import handle  # noqa: E402
-from streams.planning import Tools  # noqa: E402
 from streams.manifest_files import StoreLedger  # noqa: E402
+from streams.planning import Tools  # noqa: E402
 from streams.recipes import load_recipe  # noqa: E402
 from streams.references import ReferenceLibrary  # noqa: E402
 from streams.run.driver import RunRequest, run  # noqa: E402

@@ -20,7 +20,8 @@ class Failed(RuntimeError):
 
 def environment(crds, threads):
     """Return the environment of both sides: one cache of references, one number of threads, no server."""
-    kept = {key: value for key, value in os.environ.items() if not key.startswith("CRDS")}
+    dropped = ("CRDS", "PYTHONDONTWRITEBYTECODE")  # without the latter every start compiles what it imports
+    kept = {key: value for key, value in os.environ.items() if not key.startswith(dropped)}
     return {**kept, **dict.fromkeys(THREADS, str(threads)), "CRDS_PATH": str(crds)}
 
 
