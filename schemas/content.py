@@ -9,7 +9,6 @@ from typing import Any
 
 import numpy as np
 from astropy.io import fits
-from astropy.table.serialize import represent_mixins_as_columns
 
 from schemas import layout as layouts
 from schemas.arrays import CHUNK, to_stored
@@ -86,6 +85,8 @@ def file_digest(path: str | Path) -> str:
 
 def catalogue_digest(catalogue: Catalogue) -> str:
     """Return the content digest of a catalogue: its columns with their units, in order."""
+    from astropy.table.serialize import represent_mixins_as_columns
+
     columns = []
     # Sky positions are split into their angles, as files hold them.
     plain = represent_mixins_as_columns(catalogue.sources)

@@ -8,13 +8,15 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import Any, Self
+from typing import TYPE_CHECKING, Any, Self
 
 import numpy as np
-from astropy.table import QTable
 from numpy.typing import NDArray
 
 from schemas.meta import Meta
+
+if TYPE_CHECKING:  # loads units and ASDF; only catalogues need it
+    from astropy.table import QTable
 
 Float32 = NDArray[np.float32]
 Flags8 = NDArray[np.uint8]

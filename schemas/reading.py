@@ -138,7 +138,7 @@ class ProductFile:
 
     def wcs_bytes(self) -> bytes | None:
         """Return the WCS as :func:`schemas.wcs_extension.wcs_to_bytes` gives it, or None."""
-        if "ASDF" not in self._hdus:
+        if not self._has_wcs():
             return None
         content = self._bytes("ASDF")
         if is_canonical(content):
@@ -211,8 +211,11 @@ class ProductFile:
         begin = extension.begin if with_header else extension.offset
         return read_bytes(self._fd, begin, extension.offset + extension.size - begin)
 
+    def _has_wcs(self) -> bool:
+        return "ASDF" in self._hdus and self.layout_name != "raw"  # theirs is a copy of the headers
+
     def _with_wcs(self, meta: Meta) -> Meta:
-        if "ASDF" not in self._hdus:
+        if not self._has_wcs():
             return meta
         return replace(meta, wcs=wcs_from_bytes(self._bytes("ASDF"), str(self.path)))
 

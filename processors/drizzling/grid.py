@@ -11,8 +11,6 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from astropy.coordinates import angular_separation
-from astropy.modeling.models import AffineTransformation2D, Pix2Sky_TAN, RotateNative2Celestial, Scale
 from numpy.typing import NDArray
 
 from schemas.errors import Unprocessable
@@ -123,6 +121,8 @@ def centre(corners: Float64) -> tuple[float, float]:
 
 def pixel_scale(wcs: Any, at: tuple[float, float]) -> float:
     """Return the side of a pixel in arcsec: the geometric mean of steps along x and y from a position."""
+    from astropy.coordinates import angular_separation
+
     x, y = wcs.invert(*at, with_bounding_box=False)
     ra, dec = np.deg2rad(wcs(np.array([x, x + 1, x]), np.array([y, y, y + 1]), with_bounding_box=False))
     steps = angular_separation(ra[0], dec[0], ra[1:], dec[1:])
@@ -152,6 +152,8 @@ def _place(
     corners: Float64, crval: tuple[float, float], scale: float, pc: Float64, wanted: GridChoice
 ) -> tuple[tuple[float, float], tuple[int, int]]:
     """Return the reference pixel and the shape of a grid just large enough."""
+    from astropy.modeling.models import AffineTransformation2D, Pix2Sky_TAN, RotateNative2Celestial, Scale
+
     plane = AffineTransformation2D(matrix=pc) | Scale(scale) & Scale(scale) | Pix2Sky_TAN()
     sky = plane | RotateNative2Celestial(crval[0], crval[1], 180)
     x, y = sky.inverse(*corners.T)
@@ -169,6 +171,7 @@ def _tangent_plane(
     shape: tuple[int, int],
 ) -> Any:
     import gwcs
+    from astropy.modeling.models import Pix2Sky_TAN
     from gwcs.fitswcs import FITSImagingWCSTransform
 
     transform = FITSImagingWCSTransform(Pix2Sky_TAN(), crpix=crpix, crval=crval, cdelt=(scale, scale), pc=pc)

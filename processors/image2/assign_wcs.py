@@ -8,12 +8,9 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import replace
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
-from astropy import coordinates, units
-from astropy.modeling import Model
-from astropy.modeling.models import Identity, RotationSequence3D, Scale, Shift
 
 from processors.image2.rows import text
 from processors.options import Options
@@ -22,6 +19,9 @@ from schemas.errors import Unprocessable
 from schemas.meta import Meta
 from schemas.products import Rate
 from schemas.references import ModelReference, References, Window
+
+if TYPE_CHECKING:  # astropy's models and coordinates take long to load, and stage 1 does without
+    from astropy.modeling import Model
 
 FILTER_KEYS = {"NIRCAM": ("FILTER", "PUPIL"), "NIRISS": ("FILTER", "PUPIL"), "MIRI": ("FILTER",)}
 """Keywords that select a row of ``filteroffset``, by instrument."""
@@ -76,6 +76,7 @@ def imaging_wcs(meta: Meta, shape: tuple[int, ...], references: References) -> A
         With its bounding box.
     """
     import gwcs
+    from astropy import coordinates, units
     from gwcs import coordinate_frames as cf
 
     pixels = cf.Frame2D(name="detector", axes_order=(0, 1), unit=(units.pix, units.pix))
@@ -107,6 +108,8 @@ def detector_to_v2v3(meta: Meta, reference: ModelReference, offsets: ModelRefere
     offsets : ModelReference, optional
         ``filteroffset``; its offsets are added to the pixels.
     """
+    from astropy.modeling.models import Shift
+
     transform = _distortion(reference)
     shift = filter_offset(meta, offsets) if offsets is not None else None
     if shift is not None:
@@ -118,6 +121,8 @@ def detector_to_v2v3(meta: Meta, reference: ModelReference, offsets: ModelRefere
 
 
 def _distortion(reference: ModelReference) -> Model:
+    from astropy.modeling import Model
+
     model = reference.tree.get("model")
     if not isinstance(model, Model):
         raise Unprocessable(
@@ -147,6 +152,8 @@ def filter_offset(meta: Meta, reference: ModelReference) -> tuple[float, float] 
 
 def aberration(meta: Meta) -> Model:
     """Return the transform that undoes velocity aberration: a scaling about the reference point."""
+    from astropy.modeling.models import Identity, Scale, Shift
+
     scale = meta.get("VA_SCALE")
     if scale is None or scale == 1:
         return Identity(2)
@@ -164,6 +171,7 @@ def aberration(meta: Meta) -> Model:
 
 def v2v3_to_sky(meta: Meta) -> Model:
     """Return the rotation from V2, V3 (arcsec) to right ascension and declination (degrees)."""
+    from astropy.modeling.models import RotationSequence3D, Scale
     from gwcs.geometry import CartesianToSpherical, SphericalToCartesian
 
     v2, v3, roll, ra, dec = (

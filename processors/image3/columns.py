@@ -4,12 +4,10 @@ from __future__ import annotations
 
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import TYPE_CHECKING, Any
 
 import numpy as np
 from astropy import units as u
-from astropy.coordinates import SkyCoord
-from astropy.table import QTable
 from numpy.typing import NDArray
 
 from processors.drizzling.correlation import aperture_ratio
@@ -24,6 +22,10 @@ from processors.image3.photometry import (
     aperture_flux,
     local_background,
 )
+
+if TYPE_CHECKING:
+    from astropy.coordinates import SkyCoord
+    from astropy.table import QTable
 
 Float64 = NDArray[np.float64]
 Column = tuple[str, Any, str]
@@ -134,6 +136,8 @@ class Measurements:
 
 def table_of(measured: Measurements) -> QTable:
     """Return the catalogue."""
+    from astropy.table import QTable
+
     columns = [
         *_positions(measured),
         *_aperture_columns(measured),
@@ -157,6 +161,8 @@ def table_of(measured: Measurements) -> QTable:
 
 
 def _sky(wcs: Any, x: Float64, y: Float64) -> SkyCoord:
+    from astropy.coordinates import SkyCoord
+
     ra, dec = wcs(x, y, with_bounding_box=False) if len(x) else (np.zeros(0), np.zeros(0))
     return SkyCoord(ra, dec, unit="deg", frame="icrs")
 

@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import numpy as np
 from numpy.typing import NDArray
-from scipy import ndimage
-from scipy.spatial import KDTree
 
 Float64 = NDArray[np.float64]
 
@@ -27,6 +25,8 @@ def sharpness_roundness(data: Float64, xy: Float64, fwhm: float) -> tuple[Float6
     fwhm : float
         Of the Gaussian, pixels.
     """
+    from scipy import ndimage
+
     kernel, inside = lowered_gaussian(fwhm)
     half = kernel.shape[0] // 2
     density = ndimage.convolve(data, kernel, mode="constant", cval=0.0)
@@ -80,6 +80,8 @@ def _roundness(heights: Float64, half: int) -> Float64:
 
 def nearest_neighbours(labels: NDArray[np.integer], xy: Float64) -> tuple[NDArray[np.int32], Float64]:
     """Return label and distance in pixels of each source's nearest neighbour, -1 and NaN without one."""
+    from scipy.spatial import KDTree
+
     label, distance = np.full(len(xy), -1, np.int32), np.full(len(xy), np.nan)
     known = np.flatnonzero(np.isfinite(xy).all(axis=1))
     if known.size > 1:
