@@ -6,6 +6,7 @@ import contextlib
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
+from itertools import islice
 from pathlib import Path
 from typing import Any, Final
 
@@ -134,10 +135,10 @@ class Job:
     def _timed(self, part: str, blocks: Iterator[Product]) -> Iterator[Product]:
         while True:
             with self.watch(part):
-                block = next(blocks, None)
-            if block is None:
+                held = list(islice(blocks, 1))
+            if not held:
                 return
-            yield block
+            yield held.pop()  # a generator that waits holds its variables, and a block is large
 
 
 def local_input(role: str, name: str, path: Path, artifact: Artifact, identity: str) -> InputFile:

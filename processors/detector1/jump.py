@@ -106,7 +106,7 @@ def jump(ramp: Ramp, references: References, options: JumpOptions) -> Ramp:
     )
     pattern = read_pattern(ramp.meta, ramp.shape[1])
     for data, groupdq in zip(ramp.data, out.groupdq, strict=True):
-        groupdq[...] = jumps.find_jumps(data, groupdq, pattern, noise, thresholds, pixeldq=ramp.pixeldq)
+        jumps.find_jumps(data, groupdq, pattern, noise, thresholds, pixeldq=ramp.pixeldq, in_place=True)
     return out
 
 

@@ -107,10 +107,12 @@ def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
 
 def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[gls.Slopes]:
     pattern = read_pattern(ramp.meta, ramp.shape[1])
+    how = {
+        "suppress_one_group": options.suppress_one_group,
+        "shares": ramp.shape[0] > 1 or ramp.meta.get("NINTS") != 1,  # one alone has no average to go into
+    }
     for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
-        yield gls.fit_slopes(
-            data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, suppress_one_group=options.suppress_one_group
-        )
+        yield gls.fit_slopes(data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, **how)
 
 
 def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[gls.Slopes]:
@@ -153,7 +155,7 @@ def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any] | None]:
         "var_poisson": slopes.var_poisson,
         "var_rnoise": slopes.var_rnoise,
         "chisq": slopes.chi2,
-        "dof": slopes.ndof.astype(np.int32),
+        "dof": slopes.ndof.astype(np.int32, copy=False),
         "shares": slopes.shares,
     }
 

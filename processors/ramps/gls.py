@@ -98,6 +98,7 @@ def fit_slopes(
     *,
     pixeldq: NDArray[np.uint32] | None = None,
     suppress_one_group: bool = True,
+    shares: bool = True,
 ) -> Slopes:
     """Fit the ramps of one integration.
 
@@ -118,6 +119,8 @@ def fit_slopes(
         Whether ramps with a single good group, in an exposure of several groups, count as having none. If
         not, and it is the first group, its rate is the group's value over its mean time, with the read noise
         of a difference (what the standard pipeline does).
+    shares : bool
+        Whether the shares are kept, which only an average over integrations needs.
 
     Returns
     -------
@@ -134,7 +137,7 @@ def fit_slopes(
     ngroup, ny, nx = data.shape
     planes = noise.arrays((ny, nx))
     pixels = np.zeros((ny, nx), np.uint32) if pixeldq is None else pixeldq.astype(np.uint32)
-    values = np.empty((6, ny, nx), np.float32)
+    values = np.empty((6 if shares else 4, ny, nx), np.float32)
     err = np.empty((ny, nx), np.float32)
     ndiff = np.empty((ny, nx), np.int16)
     single = ngroup == 1 or not suppress_one_group
@@ -142,10 +145,10 @@ def fit_slopes(
     flags = np.ascontiguousarray(groupdq)
     how = (pattern.table, pattern.coefficients, *_whole(pattern.table), single)
     _fit(ramps, flags, how, planes, (values, err, ndiff, pixels))
-    ndof = np.maximum(ndiff - 1, 0, dtype=np.int16)
-    return Slopes(
-        values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2], ndiff, ndof, pixels, values[FAINT:]
-    )
+    ndof = np.subtract(ndiff, 1, dtype=np.int32)
+    np.maximum(ndof, 0, out=ndof)
+    planes_of = (values[SLOPE], err, values[VAR_P], values[VAR_R], values[CHI2])
+    return Slopes(*planes_of, ndiff, ndof, pixels, values[FAINT:] if shares else None)
 
 
 def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern) -> None:
@@ -197,7 +200,7 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
 def _write(fit: Any, y: int, x: int, out: Any) -> None:
     """Put one pixel's results into the output arrays."""
     values, err, ndiff, dq = out
-    for i in range(6):
+    for i in range(values.shape[0]):
         values[i, y, x] = fit[i]
     err[y, x] = np.sqrt(fit[VAR_P] + fit[VAR_R])
     ndiff[y, x] = int(fit[NDIFF])

@@ -79,6 +79,7 @@ def find_jumps(
     thresholds: JumpThresholds | None = None,
     *,
     pixeldq: NDArray[np.uint32] | None = None,
+    in_place: bool = False,
 ) -> NDArray[np.uint8]:
     """Flag the jumps of one integration.
 
@@ -96,6 +97,8 @@ def find_jumps(
         Thresholds and what is flagged besides.
     pixeldq : ndarray `(ny, nx)`, uint32, optional
         Pixels with DO_NOT_USE are not searched.
+    in_place : bool
+        Whether `groupdq`, C-contiguous, is changed and returned itself.
 
     Returns
     -------
@@ -113,7 +116,7 @@ def find_jumps(
     limits = JumpThresholds() if thresholds is None else thresholds
     planes = noise.arrays(data.shape[1:])
     skip = np.zeros(data.shape[1:], np.bool_) if pixeldq is None else (pixeldq & DNU32) != 0
-    flags = np.array(groupdq, order="C")
+    flags = groupdq if in_place else np.array(groupdq, order="C")
     if pattern.ngroups < 3:
         return flags
     after = np.array(limits.after, np.float64).reshape(-1, 2)

@@ -126,6 +126,13 @@ def block_of(rate, first, last):
     return Rate(meta=rate.meta, **{name: array[first:last] for name, array in rate.arrays().items()})
 
 
+@pytest.mark.parametrize(("nints", "kept"), [(1, False), (2, True), (None, True)])
+def test_shares_are_kept_where_an_average_may_come(nints, kept):
+    ramp, given, _ = simulated(ngroups=4)
+    ramp = ramp.with_meta(ramp.meta.with_primary(NINTS=nints))
+    assert (ramp_fit(ramp, given).shares is not None) == kept
+
+
 def test_average_of_one_is_that_one():
     ramp, given, _ = simulated(ngroups=4)
     ints = ramp_fit(ramp, given)

@@ -159,3 +159,14 @@ def test_same_bytes_for_any_number_of_threads():
         numba.set_num_threads(before)
     assert one.tobytes() == find(data, times, None, None).tobytes()
     assert jumped(one).sum() > 5 * (read < 10).sum() / 2
+
+
+def test_flags_in_place_are_the_same():
+    times = read_times(6)
+    read = np.random.default_rng(51).integers(1, 6, SHAPE)
+    data = simulate(times, 20.0, SHAPE, 52, (read, np.full(SHAPE, 3000.0)))
+    given = np.zeros(data.shape, np.uint8)
+    copied = find(data, times, given, jumps.JumpThresholds())
+    assert not given.any()
+    assert find(data, times, given, jumps.JumpThresholds(), in_place=True) is given
+    assert_array_equal(given, copied)
