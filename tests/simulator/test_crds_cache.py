@@ -238,3 +238,19 @@ def test_flat_field_keeps_reference_pixels_out_of_images(downlink: Path) -> None
         assert bad[:, -4:].all()
         assert not bad[4:-4, 4:-4].any()
         assert np.isfinite(flat.data).all()
+
+
+@pytest.mark.xfail(
+    reason="an extended imap names itself as the mapping of a type without a name", strict=True
+)
+def test_a_cache_can_be_extended_again_and_again(tmp_path: Path) -> None:
+    for number in range(1, 4):
+        cache = CrdsCache(tmp_path)
+        path = cache.new_path("NIRCAM", "gain", "fits")
+        path.write_text(f"{number}")
+        cache.add("NIRCAM", "gain", (f"NRCA{number}",), path)
+        cache.commit()
+    for number in range(1, 4):
+        found = CrdsCache(tmp_path).find("NIRCAM", "gain", (f"NRCA{number}",))
+        assert found is not None
+        assert found.read_text() == f"{number}"
