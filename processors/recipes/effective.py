@@ -223,10 +223,10 @@ def _truth(name: str, value: Any) -> bool:
 
 def _reftype(step: Step, parameter: str) -> str:
     reftype = parameter.removeprefix(OVERRIDE_PREFIX)
-    if not step.references:
+    if not step.wanted:
         raise UsageError(f"step {step.name} uses no reference files; leave {parameter} out")
-    if reftype not in step.references:
-        hint = suggestion(reftype, step.references)
+    if reftype not in step.wanted:
+        hint = suggestion(reftype, step.wanted)
         raise UsageError(f"step {step.name} uses no {reftype!r} reference; {hint}")
     return reftype
 

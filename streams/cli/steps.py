@@ -63,7 +63,7 @@ def _overview(steps: dict[str, Step], console: Console) -> None:
 
     table = new_table("step", "what it does", "references")
     for step in steps.values():
-        table.add_row(step.name, _first_line(step), ", ".join(step.references))
+        table.add_row(step.name, _first_line(step), _references(step))
     console.print(table)
     console.print("`calstream steps STEP` lists a step's options.", highlight=False)
 
@@ -78,7 +78,7 @@ def _details(step: Step, console: Console) -> None:
     console.print(Padding(Text(_documentation(step)), (0, 0, 1, 2)))
     facts = new_table("", "")
     facts.show_header = False
-    facts.add_row("references", ", ".join(step.references) or "none")
+    facts.add_row("references", _references(step) or "none")
     facts.add_row("sees at once", _scope(step))
     facts.add_row("status keyword", step.status or "none")
     facts.add_row("function", step.implementation)
@@ -90,9 +90,13 @@ def _details(step: Step, console: Console) -> None:
 def _hint(step: Step) -> str:
     hint = f"Set them in a recipe, or with --set {step.name}.OPTION=VALUE"
     hint += f"; --set {step.name}.skip=true leaves it out"
-    if step.references:
-        hint += f"; --set {step.name}.override_{step.references[0]}=FILE gives a reference"
+    if step.wanted:
+        hint += f"; --set {step.name}.override_{step.wanted[0]}=FILE gives a reference"
     return hint
+
+
+def _references(step: Step) -> str:
+    return ", ".join((*step.references, *(f"{reftype} (optional)" for reftype in step.optional)))
 
 
 def _options(step: Step) -> Any:

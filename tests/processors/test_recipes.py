@@ -11,6 +11,7 @@ from hypothesis import strategies as st
 import processors.recipes as recipes
 from processors.options import Options, option
 from processors.recipes import applies, builtin, command_line, effective, explain, merged, parse_set
+from processors.registry import STEPS
 from processors.steps import Step, StepSettings, step
 from schemas.canonical import canonical_json
 from schemas.errors import UsageError
@@ -256,6 +257,12 @@ def test_a_step_of_the_lab_has_its_own_options_and_references(monkeypatch: pytes
         recipe = Recipe(base="baseline", steps={"first": {"use": "lab", **wrong}})
         with pytest.raises(UsageError, match=sentence):
             effective(recipe, TOY, KEYWORDS, resolve=resolve)
+
+
+@pytest.mark.parametrize(("name", "reftype"), [(s.name, t) for s in STEPS.values() for t in s.wanted])
+def test_every_reference_that_a_step_takes_can_be_overridden(name: str, reftype: str) -> None:
+    table = {name: {f"override_{reftype}": "/mine.fits"}}
+    assert effective(Recipe(), STEPS, KEYWORDS, command_line=table)[name].overrides == {reftype: "/mine.fits"}
 
 
 def test_null_puts_the_built_in_step_back() -> None:

@@ -43,6 +43,14 @@ def test_all_steps_are_listed(capsys: pytest.CaptureFixture[str]) -> None:
     assert found["jump"].endswith("gain, readnoise")
 
 
+@pytest.mark.parametrize(("name", "reftype"), [("photom", "area"), ("assign_wcs", "filteroffset")])
+def test_optional_references_are_listed_as_such(
+    name: str, reftype: str, capsys: pytest.CaptureFixture[str]
+) -> None:
+    assert main(["steps", name]) == 0
+    assert rows(capsys.readouterr().out)["references"].endswith(f", {reftype} (optional)")
+
+
 @pytest.mark.parametrize("name", STEPS)
 def test_a_step_shows_every_option_with_its_documentation(
     name: str, capsys: pytest.CaptureFixture[str]
