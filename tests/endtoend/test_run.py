@@ -77,6 +77,19 @@ def test_the_ramp_in_between_changes_nothing_of_the_rate(downlink, processed, pr
             assert array.tobytes() == getattr(ours, name).tobytes(), name
 
 
+def test_a_recipe_may_publish_the_ramp_too(downlink, processed, process, tmp_path):
+    uncal = uncals(downlink)[0]
+    recipe = tmp_path / "published.yaml"
+    recipe.write_text("name: published\nbase: optimal\npublish_ramp: true\n")
+    out = tmp_path / "out"
+    assert not process(uncal, out=out, until="rate", recipe=recipe).failed
+    stem = uncal.name.removesuffix("_uncal.fits")
+    assert {path.name for path in out.iterdir()} == {f"{stem}_{s}.fits" for s in ("ramp", "rate", "rateints")}
+    np.testing.assert_array_equal(
+        read(out / f"{stem}_rate.fits").data, read(processed / f"{stem}_rate.fits").data
+    )
+
+
 def test_another_recipe_name_with_the_same_values_is_all_hits(downlink, processed, process, tmp_path):
     recipe = tmp_path / "mine.yaml"
     recipe.write_text("name: mine\nbase: optimal\n")

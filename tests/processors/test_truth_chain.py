@@ -39,6 +39,7 @@ from schemas.reading import read
 from simulator.downlink import write_downlink
 from simulator.observation import Request
 from streams.references import references_for
+from streams.report.recovery import compare_apertures
 
 CASES = {
     # No reference pixels, hence no drifts.
@@ -217,6 +218,13 @@ def test_surface_brightness_is_true(chain):
     truth = chain.true("CAL").astype(float)
     good = (chain.cal.dq == 0) & (truth > np.percentile(truth, 97))
     assert chain.cal.data[good].astype(float).sum() / truth[good].sum() == pytest.approx(1, abs=0.003)
+
+
+def test_errors_of_apertures_are_right(chain):
+    """What the demo is held to: within 10 %, of at least 200 apertures."""
+    deviations = compare_apertures(chain.cal, chain.true("CAL"), seed=5)
+    assert deviations.size >= 200
+    assert deviations.std(ddof=1) == pytest.approx(1, abs=0.10)
 
 
 SHORT = Request(detectors=("NRCA1",), subarray="SUB320", ngroups=6, dithers=4, seed=24)
