@@ -79,7 +79,8 @@ class StepRecord:
     origins : mapping of str to str
         Where each option came from, where not from the default.
     references : mapping of str to mapping
-        For each reference type the file's ``name`` and ``digest``.
+        For each reference type the file's ``name`` and ``digest``; those of all files, with commas between,
+        where inputs of a mosaic had different ones.
     """
 
     step: str
@@ -101,10 +102,13 @@ class Provenance:
         In the order in which they ran, from the raw exposure on.
     run : mapping
         Of the run that wrote the file: run key, stage, recipe, fingerprint, inputs with roles and digests.
+    content : str
+        Content digest of the file as it was written; empty for what was not read from one of ours.
     """
 
     steps: tuple[StepRecord, ...] = ()
     run: Mapping[str, Any] = field(default_factory=dict)
+    content: str = ""
 
     def with_step(self, record: StepRecord) -> Self:
         """Return a copy with one record more."""

@@ -3,13 +3,15 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Callable, Sequence
+from collections import Counter
+from collections.abc import Callable, Iterator, Mapping, Sequence
 from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
 
-from schemas.meta import Keywords, Meta, Provenance
+from schemas.canonical import canonical_json
+from schemas.meta import Keywords, Meta, Provenance, StepRecord
 
 GROUP: Final = ("PROGRAM", "OBSERVTN", "VISIT", "VISITGRP", "SEQ_ID", "ACT_ID", "EXPOSURE")
 """Keywords that two detectors' images of one exposure share."""
@@ -59,8 +61,8 @@ def combine(metas: Sequence[Meta]) -> Meta:
     Returns
     -------
     Meta
-        The first one's, with times combined, and without pointing, WCS and tables. Of the provenance remains
-        what all have.
+        The first one's, with times combined, and without pointing, WCS and tables. Its
+        provenance tells the steps of all of them; keywords of references that differ say MULTIPLE.
     """
     first = metas[0]
     cards: dict[str, Any] = {}
@@ -76,11 +78,11 @@ def combine(metas: Sequence[Meta]) -> Meta:
     obsolete = [*OBSOLETE, *(keyword for keyword in first.science if _SIP.fullmatch(keyword))]
     return replace(
         first,
-        primary=_changed(first.primary, cards),
+        primary=_changed(first.primary, cards).with_cards(_named(metas)),
         science=_changed(first.science, cards).with_cards(dict.fromkeys(obsolete)),
         tables={},
         wcs=None,
-        provenance=_common(metas),
+        provenance=_together(metas),
         quality={},
     )
 
@@ -101,8 +103,59 @@ def _changed(keywords: Keywords, cards: dict[str, Any]) -> Keywords:
     return keywords.with_cards({keyword: value for keyword, value in cards.items() if keyword in keywords})
 
 
-def _common(metas: Sequence[Meta]) -> Provenance:
-    """Return the records of steps that every input went through in the same way."""
-    others = [meta.provenance.steps for meta in metas[1:]]
-    steps = tuple(record for record in metas[0].provenance.steps if all(record in steps for steps in others))
-    return Provenance(steps=steps)
+def _named(metas: Sequence[Meta]) -> dict[str, str]:
+    """Return the keywords of reference files that are not the same one for all inputs, as MULTIPLE."""
+    keywords = dict.fromkeys(k for meta in metas for k in meta.primary if k.startswith("R_"))
+    return {k: "MULTIPLE" for k in keywords if len({str(meta.primary.get(k)) for meta in metas}) > 1}
+
+
+def _together(metas: Sequence[Meta]) -> Provenance:
+    """Return the records of all steps that any input went through.
+
+    What inputs went through in the same way is one record, which names the references of all of them.
+    """
+    merged: dict[str, list[StepRecord]] = {}
+    order: list[str] = []
+    for meta in metas:
+        place = 0
+        for key, record in _keyed(meta.provenance.steps):
+            if key not in merged:
+                while place < len(order) and merged[order[place]][0].step == record.step:
+                    place += 1
+                order.insert(place, key)
+            merged.setdefault(key, []).append(record)
+            place = order.index(key) + 1
+    return Provenance(steps=tuple(_one(merged[key]) for key in order))
+
+
+def _keyed(records: Sequence[StepRecord]) -> Iterator[tuple[str, StepRecord]]:
+    """Yield records, each with what must be equal for two inputs' records to become one."""
+    seen: Counter[str] = Counter()
+    for record in records:
+        how = [record.step, record.outcome, record.reason, record.implementation, dict(record.options)]
+        key = canonical_json([*how, sorted(record.references)])
+        seen[key] += 1
+        yield f"{key} {seen[key]}", record
+
+
+def _one(records: Sequence[StepRecord]) -> StepRecord:
+    """Return one record for those of several inputs: of references and origins all that there are."""
+    first = records[0]
+    used = {
+        reftype: list(dict.fromkeys(_file(record.references[reftype]) for record in records))
+        for reftype in first.references
+    }
+    options = dict.fromkeys(option for record in records for option in record.origins)
+    origins = {o: dict.fromkeys(record.origins.get(o, "default") for record in records) for o in options}
+    return replace(
+        first,
+        references={
+            reftype: {"name": ", ".join(n for n, _ in found), "digest": ", ".join(d for _, d in found)}
+            for reftype, found in used.items()
+        },
+        origins={option: ", ".join(found) for option, found in origins.items()},
+    )
+
+
+def _file(reference: Mapping[str, str]) -> tuple[str, str]:
+    return reference.get("name", ""), reference.get("digest", "")

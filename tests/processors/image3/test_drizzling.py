@@ -1,5 +1,7 @@
 """The parts of drizzling: pixel maps, output grids, noise correlation, footprints, headers."""
 
+from dataclasses import replace
+
 import numba
 import numpy as np
 import pytest
@@ -16,6 +18,7 @@ from processors.drizzling.metadata import combine
 from processors.drizzling.pixmap import between, exact_map, pixel_map
 from processors.image2.assign_wcs import footprint, imaging_wcs
 from schemas.errors import Unprocessable
+from schemas.meta import Provenance, StepRecord
 from tests.processors.image2 import scenes
 
 
@@ -183,3 +186,53 @@ def test_headers_are_combined():
     assert_allclose(both.get("EXPMID"), 60000.1 + 4 / 3)
     assert both.get("RA_REF") is None
     assert combine(metas[::-1]).get("A_0_2") is None
+
+
+def made(detector, *records):
+    """Return the header of an image that went through steps with these records."""
+    meta = replace(scenes.meta(DETECTOR=detector), provenance=Provenance(steps=records))
+    return meta.with_primary(R_GAIN=f"crds://gain_{detector}.fits", R_DISTOR="crds://distortion.asdf")
+
+
+def jump(detector, threshold=4.0, origin="recipe"):
+    gain = {"name": f"gain_{detector}.fits", "digest": f"digest of {detector}"}
+    return StepRecord(
+        step="jump",
+        outcome="complete",
+        options={"threshold": threshold},
+        origins={"threshold": origin},
+        references={"gain": gain, "readnoise": {"name": "noise.fits", "digest": "d"}},
+    )
+
+
+def test_a_mosaic_tells_all_steps_and_references_of_its_inputs():
+    dq_init, flat = (StepRecord(step=name, outcome="complete") for name in ("dq_init", "flat_field"))
+    detectors = ("NRCA1", "NRCA2", "NRCA1")
+    both = combine([made(detector, dq_init, jump(detector), flat) for detector in detectors])
+    assert [r.step for r in both.provenance.steps] == ["dq_init", "jump", "flat_field"]
+    assert both.provenance.steps[::2] == (dq_init, flat)
+    assert both.provenance.steps[1].references == {
+        "gain": {"name": "gain_NRCA1.fits, gain_NRCA2.fits", "digest": "digest of NRCA1, digest of NRCA2"},
+        "readnoise": {"name": "noise.fits", "digest": "d"},
+    }
+    assert both.provenance.steps[1].origins == {"threshold": "recipe"}
+    assert (both.get("R_GAIN"), both.get("R_DISTOR")) == ("MULTIPLE", "crds://distortion.asdf")
+
+
+def test_inputs_that_were_made_differently_keep_their_records():
+    dq_init, twice = StepRecord(step="dq_init", outcome="complete"), StepRecord(step="x", outcome="complete")
+    skipped = StepRecord(step="dq_init", outcome="skipped")
+    first = made("NRCA1", dq_init, jump("NRCA1"), twice, twice)
+    second = made("NRCA1", skipped, jump("NRCA1", 5.0), twice)
+    third = made("NRCA1", dq_init, jump("NRCA1", 5.0, "command line"), twice)
+    steps = combine([first, second, third]).provenance.steps
+    assert [r.step for r in steps] == ["dq_init", "dq_init", "jump", "jump", "x", "x"]
+    assert steps[:2] == (dq_init, skipped)
+    assert [r.options["threshold"] for r in steps[2:4]] == [4.0, 5.0]
+    assert [r.origins["threshold"] for r in steps[2:4]] == ["recipe", "recipe, command line"]
+
+
+def test_one_input_is_told_as_it_is():
+    only = made("NRCA1", jump("NRCA1"))
+    assert combine([only]).provenance.steps == only.provenance.steps
+    assert combine([only]).get("R_GAIN") == "crds://gain_NRCA1.fits"
