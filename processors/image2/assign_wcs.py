@@ -12,6 +12,7 @@ from typing import TYPE_CHECKING, Any
 
 import numpy as np
 
+from processors.image2.fits_wcs import fits_cards
 from processors.image2.rows import text
 from processors.options import Options
 from processors.steps import step
@@ -47,10 +48,12 @@ def assign_wcs(rate: Rate, references: References, options: Options) -> Rate:
     Returns
     -------
     Rate
-        With the gwcs in `meta.wcs` and the footprint in S_REGION.
+        With the gwcs in `meta.wcs`, the footprint in S_REGION, and in the FITS WCS keywords the gwcs as SIP
+        polynomials say it.
     """
     wcs = imaging_wcs(rate.meta, rate.data.shape[-2:], references)
     cards: dict[str, Any] = {
+        **fits_cards(wcs, rate.meta),
         "RADESYS": ("ICRS", "Name of the coordinate reference frame"),
         "S_REGION": (s_region(wcs), "spatial extent of the observation"),
     }

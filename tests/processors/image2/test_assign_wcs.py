@@ -7,6 +7,7 @@ import asdf
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord, angular_separation
+from astropy.wcs import WCS
 from numpy.testing import assert_allclose
 
 from processors.image2 import assign_wcs
@@ -123,6 +124,47 @@ def test_file_keeps_the_wcs(tmp_path):
     assert found.meta.wcs(12.0, 100.0) == made.meta.wcs(12.0, 100.0)
     assert found.meta.get("S_REGION").startswith("POLYGON ICRS  53.16")
     assert found.meta.get("S_WCS") == "COMPLETE"
+
+
+STALE = {
+    "CTYPE1": "RA---TAN", "CTYPE2": "DEC--TAN", "CRPIX1": 1000.0, "CRPIX2": 900.0, "CRVAL1": 53.1602,
+    "CRVAL2": -27.8001, "CDELT1": 8.6e-6, "CDELT2": 8.6e-6, "PC1_1": -1.0, "PC1_2": 0.0, "PC2_1": 0.0,
+    "PC2_2": 1.0, "A_ORDER": 4, "A_4_0": 1e-9,
+}  # fmt: skip
+"""What a raw exposure's header says: the pointing, without distortion; and a card of another fit."""
+
+
+@pytest.mark.parametrize("dec", [-27.8, 89.99])
+def test_header_agrees_with_the_gwcs(dec):
+    """On a full frame, at the corners as within; either way."""
+    shape = (2048, 2048)
+    references = scenes.references(distortion=scenes.distortion(centre=(1023.5, 1023.5)))
+    about = scenes.meta(dec=dec).with_science(**STALE)
+    made = assign_wcs(scenes.rate(np.ones(shape), about=about), references)
+    header = made.meta.science.header()
+    assert not {"PC1_1", "PC2_2", "CDELT1", "CDELT2", "A_4_0"} & set(header)
+    assert (header["CTYPE1"], header["CTYPE2"]) == ("RA---TAN-SIP", "DEC--TAN-SIP")
+    assert (header["CRPIX1"], header["A_ORDER"], header["AP_ORDER"]) == (1000.0, 3, 3)
+    x, y = np.meshgrid(np.linspace(-0.5, 2047.5, 9), np.linspace(-0.5, 2047.5, 9))
+    sky = made.meta.wcs(x, y)
+    read_back = WCS(header)
+    focal = np.array(read_back.wcs_world2pix(*sky, 1)) - read_back.wcs.crpix[:, None, None]
+    for back in (read_back.all_world2pix(*sky, 0), np.array(read_back.sip_foc2pix(*focal, 1)) - 1):
+        assert np.hypot(back[0] - x, back[1] - y).max() < 0.01
+    there = read_back.all_pix2world(x, y, 0)
+    off = np.rad2deg(angular_separation(*np.deg2rad(there), *np.deg2rad(sky))) * 3600 / scenes.SCALE
+    assert off.max() < 0.01
+
+
+def test_header_of_a_subarray_and_of_an_undistorted_image():
+    at = {"SUBARRAY": "SUB", "SUBSTRT1": 41, "SUBSTRT2": 71, "SUBSIZE1": 48, "SUBSIZE2": 32}
+    rate = scenes.rate(np.ones((32, 48)), about=scenes.meta(**at).with_science(**STALE))
+    made = assign_wcs(rate, scenes.references(distortion=scenes.distortion(strength=0.0)))
+    header = made.meta.science.header()
+    assert "A_ORDER" not in header
+    x, y = np.array([0.0, 47.0, 20.0]), np.array([0.0, 31.0, 11.0])
+    back = WCS(header).all_world2pix(*made.meta.wcs(x, y), 0)
+    assert_allclose(back, (x, y), rtol=0, atol=0.01)
 
 
 def test_reference_is_not_altered():
