@@ -20,7 +20,8 @@ def flat_field(rate: Rate, references: References, options: Options) -> Rate:
     """Divide an image by the flat field.
 
     Pixels that the flat does not know (NaN, zero, NO_FLAT_FIELD or DO_NOT_USE) become NaN and DO_NOT_USE. The
-    flat's own error enters as `var_flat`; the total error is computed anew from the three variances.
+    flat's own error enters as `var_flat`, as 0 where it is not known (NaN, infinite or negative); the total
+    error is computed anew from the three variances.
 
     Parameters
     ----------
@@ -75,4 +76,5 @@ def usable_flat(reference: ImageReference) -> tuple[NDArray[np.float32], NDArray
 def _relative_variance(reference: ImageReference, flat: NDArray[np.float32]) -> NDArray[np.float32]:
     if reference.err is None:
         return np.zeros_like(flat)
-    return np.asarray(np.square(reference.err / flat), np.float32)
+    unknown = ~(np.isfinite(reference.err) & (reference.err >= 0))
+    return np.asarray(np.square(np.where(unknown, np.float32(0), reference.err) / flat), np.float32)

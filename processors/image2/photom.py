@@ -59,8 +59,10 @@ def photom(rate: Rate, references: References, options: PhotomOptions) -> Rate:
     Raises
     ------
     Unprocessable
-        If the table has no row for the exposure's filter and pupil, or says no finite conversion for it.
+        If the image is not in DN/s, or the table has no row for the exposure's filter and pupil, or says no
+        finite conversion for it.
     """
+    _in_count_rates(rate.meta)
     table = references.table("photom")
     conversion = conversion_factor(rate.meta, table, time_correction=options.apply_time_correction)
     area = references.image("area") if "area" in references else None
@@ -78,6 +80,15 @@ def photom(rate: Rate, references: References, options: PhotomOptions) -> Rate:
         **_pixel_area(sources),
     )
     return replace(out, meta=meta, area=None if area is None else np.array(area.data))
+
+
+def _in_count_rates(meta: Meta) -> None:
+    unit = str(meta.get("BUNIT", "DN/s")).strip()
+    if text(unit) != "DN/S":
+        raise Unprocessable(
+            f"{meta.get('FILENAME', 'the product')}: BUNIT = {unit!r} where DN/s is needed; if photom has run on "
+            "it already there is nothing to do, else give a _rate or _rateints file"
+        )
 
 
 def conversion_factor(meta: Meta, reference: TableReference, *, time_correction: bool) -> float:

@@ -72,6 +72,26 @@ def test_flat_without_errors():
     assert np.nanmax(made.var_flat) == 0
 
 
+@pytest.mark.parametrize("unknown", [np.nan, np.inf, -0.01])
+def test_unknown_error_of_the_flat_keeps_the_science(unknown):
+    reference = flat_reference(1)
+    reference.err[7, 8] = unknown
+    made = flat_field(scenes.rate(np.ones(SHAPE)), scenes.references(flat=reference))
+    assert made.dq[7, 8] == 0
+    assert made.var_flat[7, 8] == 0
+    assert made.data[7, 8] == np.float32(1) / reference.data[7, 8]
+    assert_allclose(made.err[7, 8], np.sqrt(0.03) / reference.data[7, 8], rtol=1e-6)
+    assert made.var_flat[7, 9] > 0
+
+
+def test_photom_does_not_convert_twice():
+    once = photom(scenes.rate(np.ones(SHAPE)), scenes.references(SHAPE))
+    with pytest.raises(
+        Unprocessable, match=r"rate\.fits: BUNIT = 'MJy/sr' where DN/s is needed; if photom has run"
+    ):
+        photom(once, scenes.references(SHAPE))
+
+
 def test_one_nan_stays_one_nan():
     rate = scenes.rate(np.ones(SHAPE))
     rate.data[5, 6] = np.nan
