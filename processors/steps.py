@@ -13,7 +13,8 @@ from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
 
-from processors.options import Options, validated
+from processors import arguments, replaced
+from processors.options import Options
 from schemas.errors import CalstreamError, Unprocessable
 from schemas.keywords import REFERENCE_KEYWORD
 from schemas.meta import StepRecord
@@ -131,19 +132,24 @@ class Step:
         references : References, optional
             Needed by steps that name reference types.
         options : Options, optional
-            All options; or give single ones by name.
+            All options, the defaults if there are none.
         **values
-            Options by name.
+            Single options by name, laid over `options`.
 
         Returns
         -------
         Product
             A new one. A step that has nothing to do returns the input with that outcome recorded.
+
+        Raises
+        ------
+        UsageError
+            If `product` is of a kind that the step does not take, or options or references are not its own.
         """
-        chosen = options or validated(self.options_type, values, self.name)
-        result, _ = self.run(
-            replace(product, donated=False), references or References(), StepSettings(options=chosen)
-        )
+        chosen = arguments.options_of(self.options_type, options, values, self.name)
+        given = arguments.references_of(references, f"step {self.name}")
+        arguments.check_product(product, self.function, f"step {self.name}")
+        result, _ = self.run(replace(product, donated=False), given, StepSettings(options=chosen))
         return replace(result, donated=False)
 
     def run(
@@ -172,8 +178,10 @@ class Step:
         )
         try:
             with settings.watch(self.name):
-                result, carry = step._call(product, references, options, carry)
+                result, carry = self._result(settings.use, product, references, options, carry)
         except NotApplicable as reason:
+            if settings.use is not None:
+                replaced.check(product, product, self, step.implementation)
             record = replace(record, outcome="not applicable", reason=str(reason))
             return _recorded(product, step, "not applicable", record), carry
         except CalstreamError as error:
@@ -195,13 +203,25 @@ class Step:
         )
         return _recorded(product, self, "complete", _with_references(record, self, references))
 
+    def _result(
+        self, use: Step | None, product: Any, references: References, options: Options, carry: Any
+    ) -> tuple[Any, Any]:
+        """Return what the step makes, or what `use` makes in its place, which is not trusted."""
+        if use is None:
+            return self._call(product, references, options, carry)
+        with replaced.blamed(self.name, use.implementation, NotApplicable):
+            result, carry = use._call(product, references, options, carry)
+        replaced.check(result, product, self, use.implementation)
+        return result, carry
+
     def _call(self, product: Any, references: References, options: Options, carry: Any) -> tuple[Any, Any]:
         for reftype in self.references:
             if reftype not in references:
                 _ = references[reftype]  # raises, and says what was looked for
         if self.carries is None:
             return self.function(product, references, options), carry
-        return self.function(product, references, options, self.carries() if carry is None else carry)  # type: ignore[no-any-return]
+        given = self.carries() if carry is None else carry
+        return replaced.pair(self.function(product, references, options, given), self)
 
 
 def step(
