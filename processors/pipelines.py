@@ -8,7 +8,10 @@ from typing import Any
 
 import numpy as np
 
+from processors import arguments
+from processors.options import suggestion
 from processors.steps import Step, StepSettings
+from schemas.errors import UsageError
 from schemas.products import Product, concatenate
 from schemas.references import References
 
@@ -36,9 +39,27 @@ class Pipeline:
     def __call__(
         self, product: Any, references: References | None = None, settings: Settings | None = None
     ) -> Any:
-        """Run all steps on a product, which stays as it is."""
-        first = replace(product, donated=False)
-        results = list(self.stream([first], references or References(), settings or {}, donate=False))
+        """Run all steps on a product, which stays as it is.
+
+        Parameters
+        ----------
+        product : Product
+            What the first step takes.
+        references : References, optional
+            Needed where steps name reference types.
+        settings : mapping of str to StepSettings, optional
+            By step name.
+
+        Raises
+        ------
+        UsageError
+            If `product` is of a kind that the first step does not take, or settings are for no step.
+        """
+        how = settings or {}
+        given = arguments.references_of(references, f"pipeline {self.name}")
+        self._check(how)
+        arguments.check_product(product, self._first(how).function, f"pipeline {self.name}")
+        results = list(self.stream([replace(product, donated=False)], given, how, donate=False))
         return replace(results[0], donated=False)
 
     def stream(
@@ -70,9 +91,29 @@ class Pipeline:
         yield from stream
 
     def until(self, name: str) -> Pipeline:
-        """Return the pipeline cut behind the step `name`."""
+        """Return the pipeline cut behind the step `name`.
+
+        Raises
+        ------
+        UsageError
+            If it has no such step.
+        """
         names = [step.name for step in self.steps]
+        if name not in names:
+            raise UsageError(f"pipeline {self.name} has no step {name!r}; {suggestion(name, names)}")
         return replace(self, steps=self.steps[: names.index(name) + 1])
+
+    def _check(self, settings: Settings) -> None:
+        if settings:
+            from processors.registry import STEPS  # which is made of pipelines
+
+            known = {*STEPS, *(step.name for step in self.steps)}
+            arguments.check_settings(settings, StepSettings, known, self.name)
+
+    def _first(self, settings: Settings) -> Step:
+        """Return the step that sees the product first."""
+        how = [(step, settings.get(step.name, _DEFAULT)) for step in self.steps]
+        return next((chosen.use or step for step, chosen in how if not chosen.skip), self.steps[0])
 
 
 def _donated(block: Product) -> Product:

@@ -86,8 +86,8 @@ def _in_count_rates(meta: Meta) -> None:
     unit = str(meta.get("BUNIT", "DN/s")).strip()
     if text(unit) != "DN/S":
         raise Unprocessable(
-            f"{meta.get('FILENAME', 'the product')}: BUNIT = {unit!r} where DN/s is needed; if photom has run on "
-            "it already there is nothing to do, else give a _rate or _rateints file"
+            f"{meta.get('FILENAME', 'the product')}: BUNIT = {unit!r} where DN/s is needed; if photom has "
+            "run on it already there is nothing to do, else give a _rate or _rateints file"
         )
 
 
