@@ -65,7 +65,9 @@ SCIENCE_KEYWORDS: Final = (
     "MU_DEC", "PATT_NUM", "NUMDTHPT", "RA_V1", "DEC_V1", "PA_V3", "RA_REF", "DEC_REF", "V2_REF",
     "V3_REF", "ROLL_REF", "VPARITY", "V3I_YANG", "VA_SCALE", "VELOSYS", "BUNIT", "PHOTMJSR", "PHOTUJA2",
     "PIXAR_SR", "PIXAR_A2", "GAINFACT", "PXSCLRT", "XPOSURE", "TEXPTIME", "APERNAME", "LAMP", "OPMODE",
-    "PREIMAGE", "TSOVISIT", "BKGDTARG", "IS_PSF", "MSAMETFL", "MSAMETID",
+    "PREIMAGE", "TSOVISIT", "BKGDTARG", "IS_PSF", "MSAMETFL", "MSAMETID", "FRMDIVSR", "NOUTPUTS",
+    "DRPFRMS2", "ZEROFRAM", "TMEASURE", "BKGLEVEL", "BKGSUB", "S_GANSCL", "S_REGION", "RESWHT", "PIXFRAC",
+    "KERNEL", "NOISECOR",
 )  # fmt: skip
 """Keywords that say what the data are. Only these enter a content digest: others tell how they were made."""
 

@@ -25,7 +25,8 @@ SUFFIX_LEVEL: Final = {
 }
 """Level on which a product with this suffix is published as the primary one."""
 
-_NAME = re.compile(r"[a-z0-9_-]{1,128}")
+NAME_PATTERN: Final = r"[a-z0-9_-]{1,128}"
+"""What a product name may be."""
 
 
 def level(name: str) -> str:
@@ -68,7 +69,7 @@ def exposure_name(filename: str, header_name: str | None = None) -> str:
             head, _, tail = stem.rpartition("_")
             name = (head if head and tail in SUFFIX_LEVEL else stem).lower()
             break
-    if not _NAME.fullmatch(name):
+    if not re.fullmatch(NAME_PATTERN, name):
         raise Unprocessable(
             f"{filename}: {name!r} is no exposure name; rename the file (or its FILENAME keyword) "
             "to lower-case letters, digits, '_' and '-', at most 128 of them"

@@ -336,7 +336,8 @@ def _provenance(path: Path, content: bytes) -> Provenance:
     try:
         tree = json.loads(content)
         records = [{k: v for k, v in record.items() if k in known} for record in tree.get("steps", ())]
-        return Provenance(steps=tuple(StepRecord(**record) for record in records), run=tree.get("run", {}))
+        steps = tuple(StepRecord(**record) for record in records)
+        return Provenance(steps=steps, run=tree.get("run", {}), content=str(tree.get("content", "")))
     except (ValueError, TypeError, AttributeError, RecursionError) as error:
         raise Unprocessable(
             f"{path}: its CALSTREAM extension cannot be read ({type(error).__name__}); fetch the file again"

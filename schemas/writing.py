@@ -13,7 +13,7 @@ import os
 import threading
 from collections.abc import Mapping
 from contextlib import AbstractContextManager
-from dataclasses import asdict
+from dataclasses import asdict, replace
 from pathlib import Path
 from typing import Any
 
@@ -166,16 +166,17 @@ class ProductWriter:
         if self._written != self._nint:
             raise ValueError(f"{self._shown}: {self._written} of {self._nint} integrations were given")
         wcs = wcs_to_bytes(self._meta.wcs) if self._meta.wcs is not None else None
-        tail = _tail(self._meta, provenance, self.layout_name, wcs)
         with self._explained():
             for plane in self._planes:
                 if plane.attribute in self._once:
                     self._stream(plane, self._once[plane.attribute], 0)
+            digests = {p.extname: self._plane_digest(p) for p in self._planes}
+            content = content_digest_of(self.layout_name, digests, self._meta, wcs)
+            tail = _tail(self._meta, replace(provenance, content=content), self.layout_name, wcs)
             _write_all(self._file.fileno(), memoryview(tail), self._end)
             os.fsync(self._file.fileno())
         self._finished = True
-        digests = {p.extname: self._plane_digest(p) for p in self._planes}
-        return content_digest_of(self.layout_name, digests, self._meta, wcs)
+        return content
 
     @property
     def _shown(self) -> Path:

@@ -42,12 +42,7 @@ def _ending(item: Given, notes: Sequence[Done], until: str, handlers: Mapping[st
         name = item.association.products[0].name.lower()
         mine = [note for note in notes if note.name == name]
         if not mine:
-            reason = (
-                f"there is no stage {item.association.asn_type} yet"
-                if until == LEVELS[-1]
-                else f"--until {until} stops before its stage"
-            )
-            return Ending(name=name, level="cal", reason=reason, failed=until == LEVELS[-1])
+            return Ending(name=name, level="cal", reason=f"--until {until} stops before its stage")
         return _combined(mine[-1])
     mine = [note for note in notes if note.name == item.name]
     failure = next((note for note in mine if note.event is None), None)
@@ -67,6 +62,8 @@ def _why(item: InputProduct, reached: str, until: str, handlers: Mapping[str, st
     exp_type = str(item.keywords.get("EXP_TYPE", ""))
     if reached == until:
         return "asked to stop there" if until != LEVELS[-1] else "the end of the road"
+    if LEVELS.index(reached) > LEVELS.index(until):
+        return f"nothing to do: it is a {item.suffix} product, and --until says {until}"
     if item.suffix.endswith("ints"):
         return f"no stage takes {item.suffix} of {exp_type}; give its {item.suffix.removesuffix('ints')} file"
     if reached == "cal" and MODES[exp_type].stage3:

@@ -67,6 +67,8 @@ class FolderLedger:
             ManifestEntry(name=run.name, suffix=suffix, artifact=artifact_of(path))
             for suffix, path in zip(run.suffixes, there, strict=True)
         )
+        if any(_damaged(path, entry.artifact) for path, entry in zip(there, entries, strict=True)):
+            return None
         manifest = Manifest(
             run_key=run.key,
             stage=run.stage.name,
@@ -96,11 +98,22 @@ class FolderLedger:
             except FileExistsError:
                 self._demand_own(target, run_key)
                 partial = target.with_name(f".{target.name}.{os.getpid()}.part")
-                _link(source, partial)
-                partial.replace(target)
+                partial.unlink(missing_ok=True)
+                try:
+                    _link(source, partial)
+                    partial.replace(target)
+                finally:
+                    partial.unlink(missing_ok=True)
 
     def _demand_own(self, path: Path, run_key: str) -> None:
-        if not self._overwrite and run_key_of(path) != run_key:
+        if self._overwrite:
+            return
+        if (error := _unreadable(path)) is not None:
+            raise Refused(
+                f"{path}: is there already and is no whole product ({error}); add --overwrite to replace it, "
+                "or choose another folder with --out"
+            )
+        if run_key_of(path) != run_key:
             raise Refused(
                 f"{path}: is there already, made from other input, options, references or software; "
                 "add --overwrite to replace it, or choose another folder with --out"
@@ -118,6 +131,29 @@ def run_key_of(path: Path) -> str:
             return str(file.meta.provenance.run.get("run_key", ""))
     except CalstreamError:
         return ""
+
+
+def _unreadable(path: Path) -> CalstreamError | None:
+    """Return what is wrong with a file that cannot be read as a product."""
+    try:
+        if path.suffix == ".ecsv":
+            from schemas.catalogue_file import read_catalogue
+
+            read_catalogue(path)
+        else:
+            with ProductFile(path):
+                pass
+    except CalstreamError as error:
+        return error
+    return None
+
+
+def _damaged(path: Path, artifact: Artifact) -> bool:
+    """Tell whether a file's content is not what was written; catalogues do not say what was."""
+    if path.suffix == ".ecsv":
+        return False
+    with ProductFile(path) as file:
+        return file.meta.provenance.content not in ("", artifact.content)
 
 
 def artifact_of(path: Path) -> Artifact:

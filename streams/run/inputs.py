@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
@@ -12,15 +13,35 @@ from schemas.content import file_digest
 from schemas.errors import CalstreamError, Unprocessable
 from schemas.events import Artifact, Scalar
 from schemas.keywords import event_keywords
-from schemas.naming import SUFFIX_LEVEL, exposure_name, suffix_of
+from schemas.naming import NAME_PATTERN, SUFFIX_LEVEL, exposure_name, suffix_of
 from schemas.reading import ProductFile
 from schemas.stored_content import content_digest_of_file
+from streams.stages import STAGES
 
 REQUIRED = ("INSTRUME", "DETECTOR", "EXP_TYPE", "DATE-OBS", "TIME-OBS")
 """Keywords without which no reference file can be chosen."""
 
 REQUIRED_OF_RAMPS = ("READPATT", "NFRAMES", "GROUPGAP", "TGROUP", "TFRAME", "SUBSTRT1", "SUBSTRT2")
 """Keywords without which no ramp can be calibrated."""
+
+
+NUMBERS = (
+    ("RA_REF", (-360.0, (int, float))),
+    ("DEC_REF", (-90.0, (int, float))),
+    ("ROLL_REF", (-360.0, (int, float))),
+    ("V2_REF", (-3600.0, (int, float))),
+    ("V3_REF", (-3600.0, (int, float))),
+    ("SUBSTRT1", (1, (int,))),
+    ("SUBSTRT2", (1, (int,))),
+)
+"""Keywords that must be numbers where they are there: the least value, and the types."""
+
+NUMBERS_OF_RAMPS = (
+    ("NFRAMES", (1, (int,))),
+    ("GROUPGAP", (0, (int,))),
+    ("TGROUP", (1e-6, (int, float))),
+    ("TFRAME", (1e-6, (int, float))),
+)
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -65,46 +86,49 @@ class RefusedInput:
 
 
 def expand(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the files that the paths mean: a folder means its ``*_uncal.fits``.
-
-    Raises
-    ------
-    Unprocessable
-        If a path is not there, or a folder holds none.
-    """
+    """Return the files that the paths mean: a folder means its ``*_uncal.fits``, or itself if it has none."""
     found: dict[Path, None] = {}
     for given in paths:
         path = Path(given)
-        if path.is_dir():
-            inside = sorted(path.glob("*_uncal.fits"))
-            if not inside:
-                raise Unprocessable(
-                    f"{path}: there is no *_uncal.fits in this folder; name the files themselves"
-                )
-            found.update(dict.fromkeys(inside))
-        else:
-            found[path] = None
+        inside = [file for file in sorted(path.iterdir()) if is_uncal(file)] if path.is_dir() else []
+        found.update(dict.fromkeys(inside or [path]))
     return list(found)
+
+
+def is_uncal(path: Path) -> bool:
+    """Tell whether a file is named as a raw exposure."""
+    return path.name.lower().endswith("_uncal.fits") and not path.name.startswith(".")
 
 
 def open_inputs(paths: Iterable[Path]) -> list[InputProduct | InputAssociation | RefusedInput]:
     """Check files and return what they are; one that cannot be processed comes back refused.
 
     A stage 2 association of images stands for its exposures, which go on one by one. The same exposure
-    again, at the same level, is one.
+    again, at the same level, is one; another one of the same name is refused.
     """
     found: dict[tuple[str, str], InputProduct | InputAssociation | RefusedInput] = {}
     for path in paths:
         for item in _open_input(path):
-            if isinstance(item, InputProduct):
-                found.setdefault((item.name, item.suffix), item)
-            else:
-                found[str(path), "association"] = item
+            if not isinstance(item, InputProduct):
+                found[str(path), ""] = item
+                continue
+            first = found.setdefault((item.name, item.suffix), item)
+            if isinstance(first, InputProduct) and first.artifact.content != item.artifact.content:
+                found[str(path), ""] = RefusedInput(path=path, error=_namesake(first, item))
     return list(found.values())
+
+
+def _namesake(first: InputProduct, item: InputProduct) -> Unprocessable:
+    return Unprocessable(
+        f"{item.path}: is called {item.name}_{item.suffix} (FILENAME in its header) as {first.path} is, "
+        "and has other content; change its FILENAME, or process it on its own"
+    )
 
 
 def _open_input(path: Path) -> list[InputProduct | InputAssociation | RefusedInput]:
     try:
+        if path.is_dir():
+            raise Unprocessable(f"{path}: there is no *_uncal.fits in this folder; name the files themselves")
         if path.suffix != ".json":
             return [_product(path)]
         association = _association(path)
@@ -157,10 +181,49 @@ def _check_keywords(path: Path, file: ProductFile, level: str) -> None:
             f"{path}: the header lacks {', '.join(missing)}; add them to its primary header, or fetch "
             "the file again"
         )
+    numbers = (*NUMBERS_OF_RAMPS, *NUMBERS) if level in ("raw", "ramp") else NUMBERS
+    for keyword, (least, kinds) in numbers:
+        value = file.meta.get(keyword)
+        if value is None:
+            continue
+        if isinstance(value, bool) or not isinstance(value, kinds) or not value >= least:
+            raise Unprocessable(
+                f"{path}: {keyword} = {value!r} is no {'number' if float in kinds else 'whole number'} of at "
+                f"least {least:g}; mend the header, or fetch the file again"
+            )
+    if level == "raw":
+        _check_integrations(path, file)
+
+
+def _check_integrations(path: Path, file: ProductFile) -> None:
+    """Refuse an exposure that says another number of integrations than it has, unless it is a segment."""
+    there = file.nint
+    said = int(file.meta.get("NINTS", there))
+    first, last = file.meta.get("INTSTART"), file.meta.get("INTEND")
+    if isinstance(first, int) and isinstance(last, int) and last > 0:
+        segment = first > 1 or int(file.meta.get("EXSEGTOT") or 1) > 1
+        said = last - first + 1 if segment or last != there else said
+    if said != there:
+        raise Unprocessable(
+            f"{path}: the header says {said} integrations, the data have {there}; mend NINTS (or "
+            "INTSTART and INTEND), or fetch the file again"
+        )
 
 
 def _association(path: Path) -> InputAssociation:
     association = read_association(path)
+    stages = [stage.name for stage in STAGES]
+    if association.asn_type not in stages:
+        raise Unprocessable(
+            f"{path}: there is no stage for asn_type {association.asn_type!r} yet; those that there are: "
+            f"{', '.join(stages)}"
+        )
+    for product in association.products:
+        if not re.fullmatch(NAME_PATTERN, product.name.lower()):
+            raise Unprocessable(
+                f"{path}: {product.name!r} is no product name; use letters, digits, '_' and '-', "
+                "at most 128 of them"
+            )
     members: list[InputProduct] = []
     for product in association.products:
         members.extend(_product(_member_path(path, member)) for member in product.members)

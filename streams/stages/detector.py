@@ -26,8 +26,7 @@ def ramp_fit_steps(keywords: Keywords) -> tuple[Step, ...]:
     """Return the steps from ramp to rate."""
     from processors.ramp_fit import RAMP_FIT, average_integrations
 
-    several = int(keywords.get("NINTS", 1)) > 1
-    return (*RAMP_FIT.steps, average_integrations) if several else RAMP_FIT.steps
+    return (*RAMP_FIT.steps, average_integrations) if _integrations(keywords) > 1 else RAMP_FIT.steps
 
 
 def ramp_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
@@ -37,7 +36,15 @@ def ramp_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
 
 def rate_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
     """Return the suffixes of what ramp_fit makes: ``rateints`` too where there are several integrations."""
-    return ("rate", "rateints") if int(keywords.get("NINTS", 1)) > 1 else ("rate",)
+    return ("rate", "rateints") if _integrations(keywords) > 1 else ("rate",)
+
+
+def _integrations(keywords: Keywords) -> int:
+    """Return how many integrations the file has: a segment of a long exposure has some of them only."""
+    first, last = keywords.get("INTSTART"), keywords.get("INTEND")
+    if isinstance(first, int) and isinstance(last, int) and last > 0:
+        return last - first + 1
+    return int(keywords.get("NINTS", 1))
 
 
 def detector1(job: Job) -> None:

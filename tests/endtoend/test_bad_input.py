@@ -62,6 +62,10 @@ CASES = {
     "missing keyword": (lambda u, d: edited(u, d, remove_card("READPATT")), "READPATT"),
     "unknown detector": (lambda u, d: edited(u, d, set_card("DETECTOR", "NRCA9")), "NRCA9"),
     "another instrument": (lambda u, d: edited(u, d, set_card("INSTRUME", "NIRISS")), "NIRISS"),
+    "another number of integrations": (lambda u, d: edited(u, d, set_card("NINTS", 3)), "3 integrations"),
+    "no number": (lambda u, d: edited(u, d, set_card("TGROUP", "abc")), "TGROUP = 'abc'"),
+    "out of range": (lambda u, d: edited(u, d, set_card("GROUPGAP", -3)), "GROUPGAP = -3"),
+    "zero": (lambda u, d: edited(u, d, set_card("TGROUP", 0.0)), "TGROUP = 0.0"),
     "all saturated": (lambda u, d: edited(u, d, fill(65535)), "saturated"),
 }
 
@@ -98,9 +102,11 @@ def test_a_path_that_is_not_there(process, tmp_path, uncal):
     assert "nothing_uncal.fits" in summary.endings[0].reason
 
 
-def test_an_empty_folder(process, tmp_path):
-    with pytest.raises(CalstreamError, match=r"no \*_uncal\.fits"):
-        process(tmp_path, out=tmp_path / "out")
+def test_an_empty_folder_does_not_keep_the_others(process, tmp_path, uncal):
+    (tmp_path / "empty").mkdir()
+    summary = process(tmp_path / "empty", uncal, out=tmp_path / "out", until="rate")
+    assert [e.failed for e in summary.endings] == [True, False]
+    assert "no *_uncal.fits" in summary.endings[0].reason
 
 
 def test_a_missing_reference_names_type_keywords_and_context(uncal, process, tmp_path, monkeypatch):

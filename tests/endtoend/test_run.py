@@ -13,6 +13,7 @@ from pathlib import Path
 import numba
 import numpy as np
 import pytest
+from astropy.io import fits
 
 from schemas.errors import CalstreamError
 from schemas.reading import read
@@ -292,3 +293,90 @@ def test_files_of_a_note_are_those_that_the_stage_made(downlink, process, tmp_pa
         "image2": ["cal.fits", "i2d.fits"],
     }
     assert all(path.exists() for note in summary.notes for path in note.files)
+
+
+def edited_copy(uncal: Path, target: Path, **cards) -> Path:
+    with fits.open(uncal) as hdus:
+        hdus[0].header.update(cards)
+        hdus.writeto(target)
+    return target
+
+
+@pytest.mark.parametrize("card", [{"FRMDIVSR": 2}, {"NOUTPUTS": 4}, {"TGROUP": 2.0}, {"NFRAMES": 2}])
+def test_a_keyword_that_steps_read_is_part_of_the_run_key(downlink, process, tmp_path, card):
+    uncal = uncals(downlink)[0]
+    process(uncal, out=tmp_path / "one", until="rate")
+    other = edited_copy(uncal, tmp_path / uncal.name, **card)
+    process(other, out=tmp_path / "two", until="rate")
+    keys = {run_key_of(next((tmp_path / folder).glob("*_rate.fits"))) for folder in ("one", "two")}
+    assert len(keys) == 2
+
+
+def test_another_exposure_of_the_same_name_is_refused_not_dropped(downlink, process, tmp_path):
+    uncal = uncals(downlink)[0]
+    copy = edited_copy(uncal, tmp_path / "copy_uncal.fits", TGROUP=2.0, FILENAME=uncal.name)
+    summary = process(uncal, copy, out=tmp_path / "out", until="rate")
+    assert summary.failed
+    (refused,) = [ending for ending in summary.endings if ending.failed]
+    assert str(copy) in refused.reason
+    assert str(uncal) in refused.reason
+    same = tmp_path / "again_uncal.fits"
+    shutil.copy(uncal, same)
+    assert not process(uncal, same, out=tmp_path / "out", until="rate").failed
+
+
+def test_a_damaged_product_is_made_again(downlink, process, tmp_path):
+    uncal = uncals(downlink)[0]
+    process(uncal, out=tmp_path, until="rate")
+    before = digests(tmp_path)
+    rate = next(tmp_path.glob("*_rate.fits"))
+    with open(rate, "r+b") as file:
+        file.seek(40_000)
+        file.write(bytes(100))
+    assert set(outcomes(process(uncal, out=tmp_path, until="rate")).values()) == {"complete"}
+    assert digests(tmp_path) == before
+
+
+def test_a_truncated_product_in_the_way_is_called_so(downlink, process, tmp_path):
+    uncal = uncals(downlink)[0]
+    process(uncal, out=tmp_path, until="rate")
+    rate = next(tmp_path.glob("*_rate.fits"))
+    rate.write_bytes(rate.read_bytes()[:60_000])
+    (ending,) = process(uncal, out=tmp_path, until="rate").endings
+    assert ending.failed
+    assert "truncated" in ending.reason
+    assert not process(uncal, out=tmp_path, until="rate", overwrite=True).failed
+
+
+def test_a_folder_in_a_product_s_place_leaves_nothing_half_written(downlink, process, tmp_path):
+    uncal = uncals(downlink)[0]
+    (tmp_path / uncal.name.replace("_uncal", "_rate")).mkdir()
+    summary = process(uncal, out=tmp_path, until="rate", overwrite=True)
+    assert summary.failed
+    assert not [path for path in tmp_path.iterdir() if path.name.startswith(".")]
+
+
+def test_an_input_beyond_until_has_nothing_to_do(downlink, processed, process, tmp_path):
+    cal = next(processed.glob("*_cal.fits"))
+    (ending,) = process(cal, out=tmp_path, until="rate").endings
+    assert "nothing to do" in ending.reason
+
+
+@pytest.mark.parametrize(
+    ("tree", "words"),
+    [
+        ({"asn_type": "spec3"}, "no stage for asn_type 'spec3'"),
+        ({"name": "Prod A.X"}, "no product name"),
+    ],
+)
+def test_an_association_that_cannot_be_made_is_one_sentence_and_the_others_go_on(
+    downlink, processed, process, tmp_path, tree, words
+):
+    cal = next(processed.glob("*_cal.fits"))
+    shutil.copy(cal, tmp_path)
+    product = {"name": tree.get("name", "mine"), "members": [{"expname": cal.name, "exptype": "science"}]}
+    asn = tmp_path / "bad_asn.json"
+    asn.write_text(json.dumps({"asn_type": tree.get("asn_type", "image3"), "products": [product]}))
+    summary = process(asn, uncals(downlink)[0], out=tmp_path / "out", until="rate")
+    assert [ending.failed for ending in summary.endings] == [True, False]
+    assert words in summary.endings[0].reason
