@@ -68,7 +68,12 @@ def resolve(path: str, allowed: Sequence[str]) -> Any:
     if not callable(found):
         raise UsageError(f"use: {path!r} cannot be called; name a function(product, references, options)")
     # What a module has only imported is not its own: `my_lab.ramps:os.system` must lead nowhere.
-    _demand(_home(found), allowed, path)
+    home = _home(found)
+    if not _is_allowed(home, allowed):
+        raise UsageError(
+            f"use: {path!r} is code of {home or 'an unknown module'}, which is not allowed here and which "
+            f"{module} only imports; name a function that is defined in {module}"
+        )
     return found
 
 
@@ -105,13 +110,17 @@ def _target(path: str) -> str:
 
 
 def _demand(module: str, allowed: Sequence[str], path: str) -> None:
-    if any(module == name or module.startswith(f"{name}.") for name in allowed):
+    if _is_allowed(module, allowed):
         return
-    package = module.partition(".")[0] or module
+    package = module.partition(".")[0]
     raise UsageError(
-        f"use: {path!r} is code of {module or 'an unknown module'}, which is not allowed here; "
+        f"use: {path!r} is code of {module}, which is not allowed here; "
         f"set {VARIABLE}={','.join((*allowed, package))} for this command or service to allow it"
     )
+
+
+def _is_allowed(module: str, allowed: Sequence[str]) -> bool:
+    return any(module == name or module.startswith(f"{name}.") for name in allowed)
 
 
 def _imported(module: str, path: str) -> ModuleType:

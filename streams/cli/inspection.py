@@ -2,6 +2,9 @@
 
 from __future__ import annotations
 
+from collections import Counter
+from collections.abc import Mapping
+from itertools import zip_longest
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated, Any
 
@@ -10,7 +13,7 @@ import typer
 if TYPE_CHECKING:
     from rich.console import Console
 
-    from schemas.meta import Provenance
+    from schemas.meta import Provenance, StepRecord
     from streams.cli.contents import Description
 
 
@@ -78,17 +81,32 @@ def _show_provenance(provenance: Provenance, console: Console) -> None:
     table = new_table(
         "step", "outcome", "options (*: not the default)", "references", title="How it was made"
     )
+    times = Counter(record.step for record in provenance.steps)
     for record in provenance.steps:
+        step = f"{record.step}\n{record.implementation}" if _worth_telling(record, times) else record.step
         outcome = f"{record.outcome}: {record.reason}" if record.reason else record.outcome
         options = "\n".join(_option(name, value, record.origins) for name, value in record.options.items())
         references = "\n".join(
-            f"{kind}: {found.get('name', '')} {found.get('digest', '')[:12]}"
-            for kind, found in record.references.items()
+            f"{kind}: {file}" for kind, found in record.references.items() for file in _files(found)
         )
-        table.add_row(*(Text(text) for text in (record.step, outcome, options, references)))
+        table.add_row(*(Text(text) for text in (step, outcome, options, references)))
     console.print()
     console.print(table)
     _show_run(provenance.run, console)
+
+
+def _worth_telling(record: StepRecord, times: Counter[str]) -> bool:
+    """Tell whether the function matters: it is not the built-in one, or the step is there more than once."""
+    ours = record.implementation.startswith("processors.") and record.implementation.endswith(
+        f":{record.step}"
+    )
+    return bool(record.implementation) and (not ours or times[record.step] > 1)
+
+
+def _files(reference: Mapping[str, str]) -> list[str]:
+    """Return name and beginning of the digest of each file; a mosaic's inputs may have had several."""
+    names, digests = (reference.get(key, "").split(", ") for key in ("name", "digest"))
+    return [f"{name} {digest[:12]}" for name, digest in zip_longest(names, digests, fillvalue="")]
 
 
 def _option(name: str, value: Any, origins: Any) -> str:

@@ -12,7 +12,7 @@ from processors.recipes import effective
 from processors.steps import Step
 from schemas.errors import UsageError
 from schemas.recipe import Recipe
-from streams.replacements import allowed_packages, code_digest, resolve, resolver
+from streams.replacements import VARIABLE, allowed_packages, code_digest, resolve, resolver
 
 RAMPS = """
 import os
@@ -106,8 +106,9 @@ def test_a_package_is_no_prefix_of_letters(lab: Path) -> None:
 
 @pytest.mark.parametrize("path", ["my_lab.ramps:os.system", "my_lab.ramps:getcwd", "my_lab.ramps:option"])
 def test_what_a_module_only_imported_is_not_its_own(lab: Path, path: str) -> None:
-    with pytest.raises(UsageError, match="not allowed here"):
+    with pytest.raises(UsageError, match=r"not allowed here.*defined in my_lab\.ramps") as caught:
         resolve(path, ["my_lab"])
+    assert VARIABLE not in str(caught.value)
 
 
 @pytest.mark.parametrize(

@@ -72,6 +72,45 @@ def test_a_product_of_ours(rate: Path, capsys: pytest.CaptureFixture[str]) -> No
     assert "science: jw1_nrca1/uncal 0123456789ab" in text
 
 
+def shown_steps(tmp_path: Path, capsys: pytest.CaptureFixture[str], *records: StepRecord) -> list[list[str]]:
+    path = tmp_path / "jw1_nrca1_ramp.fits"
+    data = np.ones((1, 4, 8, 8), np.float32)
+    pixeldq, groupdq = np.zeros((8, 8), np.uint32), np.zeros(data.shape, np.uint8)
+    meta = Meta(provenance=Provenance(steps=records))
+    write(Ramp(meta=meta, data=data, groupdq=groupdq, pixeldq=pixeldq), path)
+    return words(shown(path, capsys))
+
+
+def test_functions_are_told_where_they_are_not_the_built_in_ones(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = {"jump": "processors.detector1.jump:jump", "linearity": "my_lab.ramps:straight"}
+    records = [StepRecord(step=step, outcome="complete", implementation=it) for step, it in paths.items()]
+    lines = shown_steps(tmp_path, capsys, *records)
+    assert ["my_lab.ramps:straight"] in lines
+    assert ["processors.detector1.jump:jump"] not in lines
+
+
+def test_of_a_step_inside_another_both_functions_are_told(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    paths = ("processors.detector1.jump:jump", "my_lab.ramps:around")
+    records = [StepRecord(step="jump", outcome="complete", implementation=it) for it in paths]
+    lines = shown_steps(tmp_path, capsys, *records)
+    assert all([path] in lines for path in paths)
+
+
+def test_several_files_of_one_type_have_a_line_each(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    gains = {"name": "one.fits, two.fits", "digest": f"{'a' * 64}, {'b' * 64}"}
+    lines = shown_steps(
+        tmp_path, capsys, StepRecord(step="jump", outcome="complete", references={"gain": gains})
+    )
+    assert ["jump", "complete", "gain:", "one.fits", "a" * 12] in lines
+    assert ["gain:", "two.fits", "b" * 12] in lines
+
+
 def test_flags_of_a_ramp_are_counted_in_all_integrations(
     tmp_path: Path, capsys: pytest.CaptureFixture[str]
 ) -> None:
