@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections import Counter
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass
 from typing import Self
@@ -53,12 +54,13 @@ class ImageSet(Product):
         Raises
         ------
         Unprocessable
-            If there are none.
+            If there are none, or they are not all of one filter and in one unit.
         """
         if not members:
             raise Unprocessable("there are no images to combine; give at least one calibrated image")
         known = tuple(headers) if headers is not None else tuple(load().meta for load in members)
         called = names or [str(meta.get("FILENAME", f"image {i + 1}")) for i, meta in enumerate(known)]
+        _alike(called, known)
         return cls(meta=combine(known), members=tuple(members), names=tuple(called), headers=known)
 
     @classmethod
@@ -77,6 +79,20 @@ class ImageSet(Product):
         for name, member in zip(self.names, self.members, strict=True):
             # No name is bound to the image here: it would live on while the next one is loaded.
             yield name, _checked(name, member())
+
+
+def _alike(names: Sequence[str], headers: Sequence[Meta]) -> None:
+    """Check that brightness means the same in all images; an odd one would spoil every pixel it touches."""
+    for keywords in (("BUNIT",), ("FILTER", "PUPIL")):
+        found = [tuple(str(meta.get(keyword, "none")).strip() for keyword in keywords) for meta in headers]
+        usual, _ = Counter(found).most_common(1)[0]
+        for name, values in zip(names, found, strict=True):
+            if values != usual:
+                shown = ", ".join(f"{k} = {v}" for k, v in zip(keywords, values, strict=True))
+                raise Unprocessable(
+                    f"{name}: {shown} where the other images of the set have {', '.join(usual)}; "
+                    "leave it out, or combine it with its own kind"
+                )
 
 
 def _checked(name: str, image: Rate) -> Rate:

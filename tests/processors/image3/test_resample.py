@@ -169,6 +169,23 @@ def test_without_wcs():
         resample(replace(image, meta=replace(image.meta, wcs=None)))
 
 
+@pytest.mark.parametrize(
+    ("changed", "sentence"),
+    [
+        ({"BUNIT": "DN/s"}, "BUNIT = DN/s where the other images of the set have MJy/sr"),
+        ({"PUPIL": "F162M"}, "FILTER = F150W, PUPIL = F162M where .* have F150W, CLEAR"),
+        ({"FILTER": "F200W"}, "FILTER = F200W, PUPIL = CLEAR where .* have F150W, CLEAR"),
+    ],
+)
+def test_one_member_of_another_kind_is_named(changed, sentence):
+    members = fields.images((16, 16), count=3)
+    about = members[1].meta
+    about = about.with_science(**changed) if "BUNIT" in changed else about.with_primary(**changed)
+    members[1] = replace(members[1], meta=about)
+    with pytest.raises(Unprocessable, match=rf"^jw01234001001_02101_00002_nrca1_cal\.fits: {sentence}"):
+        fields.together(members)
+
+
 def test_empty_set():
     with pytest.raises(Unprocessable, match="no images"):
         ImageSet.of([])
