@@ -427,3 +427,12 @@ def test_optimal_is_the_steps_defaults() -> None:
 
 def test_baseline_follows_the_context() -> None:
     assert merged(Recipe(base="baseline")).crds_parameters is True
+
+
+def test_baseline_writes_out_what_defaults_may_change() -> None:
+    from processors.registry import STEPS
+
+    ours = {"likelihood_threshold_one", "likelihood_threshold_two", "fit_quality", "pixmap_tolerance"}
+    settings = effective(builtin("baseline"), STEPS, KEYWORDS)
+    for name, found in settings.items():
+        assert set(STEPS[name].options_type.model_fields) - set(found.origins) <= ours, name
