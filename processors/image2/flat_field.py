@@ -8,6 +8,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.image2.validity import blank_unusable
+from processors.invalid import require_values
 from processors.options import Options
 from processors.steps import step
 from schemas.dq import DQ
@@ -64,7 +65,13 @@ def usable_flat(reference: ImageReference) -> tuple[NDArray[np.float32], NDArray
     -------
     flat : ndarray of float32 (ny, nx)
     dq : ndarray of uint32 (ny, nx)
+
+    Raises
+    ------
+    Unprocessable
+        If no value is finite and positive.
     """
+    require_values(reference, reference.data, positive=True)
     dq = reference.dq.copy()
     unknown = ~np.isfinite(reference.data) | (reference.data == 0)
     dq[unknown] |= np.uint32(DQ.NO_FLAT_FIELD)

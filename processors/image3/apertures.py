@@ -72,7 +72,7 @@ def apertures(meta: Meta, references: References, energies: tuple[int, ...]) -> 
     if any(b <= a for a, b in pairwise(energies)):
         raise UsageError(f"aperture_ee1, 2, 3 = {', '.join(map(str, energies))} must ascend")
     reference = references.table("apcorr")
-    rows = _rows(meta, reference)
+    rows = _usable(_rows(meta, reference), reference)
     picked = [_row_of(energy, rows, reference) for energy in energies]
     sky = {(float(row["skyin"]), float(row["skyout"])) for row in picked}
     if len(sky) != 1:
@@ -107,6 +107,17 @@ def _rows(meta: Meta, reference: TableReference) -> np.ndarray:
     if "subarray" in wanted and wanted["subarray"] not in {text(entry) for entry in table["subarray"]}:
         wanted["subarray"] = "FULL"
     return np.asarray(table[matching_rows(table, wanted, reference)])
+
+
+def _usable(rows: np.ndarray, reference: TableReference) -> np.ndarray:
+    columns = ("eefraction", "radius", "apcorr", "skyin", "skyout")
+    good = np.all([np.isfinite(rows[column]) & (rows[column] > 0) for column in columns], axis=0)
+    if not good.any():
+        raise Unprocessable(
+            f"{reference.name}: none of the {len(rows)} rows for this filter has finite, positive apertures "
+            "and corrections; give another file with --set source_catalog.override_apcorr=FILE"
+        )
+    return np.asarray(rows[good])
 
 
 def _row_of(energy: int, rows: np.ndarray, reference: TableReference) -> Any:

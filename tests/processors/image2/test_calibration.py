@@ -67,6 +67,15 @@ def test_flat_field_flags():
         assert_array_equal(np.isnan(array), (made.dq & DQ.DO_NOT_USE) != 0)
 
 
+@pytest.mark.parametrize("value", [np.nan, 0.0, -1.0])
+def test_a_flat_without_any_value_is_refused(value):
+    empty = scenes.image_reference("flat", np.full(SHAPE, value))
+    with pytest.raises(
+        Unprocessable, match=f"^step flat_field: {empty.name}: none of the 768 values of this "
+    ):
+        flat_field(scenes.rate(np.ones(SHAPE)), scenes.references(flat=empty))
+
+
 def test_flat_without_errors():
     made = flat_field(scenes.rate(np.ones(SHAPE)), scenes.references(flat=flat_reference(1, err=False)))
     assert np.nanmax(made.var_flat) == 0
@@ -173,13 +182,6 @@ def test_conversion_that_is_no_number():
 def test_missing_reference(reftype):
     with pytest.raises(Unprocessable, match=f"no '{reftype}' reference"):
         IMAGE2(scenes.rate(np.ones(SHAPE)), scenes.references(SHAPE, **{reftype: None}))
-
-
-def test_all_nan_flat_leaves_nothing():
-    flat = scenes.image_reference("flat", np.full(SHAPE, np.nan))
-    made = IMAGE2(scenes.rate(np.ones(SHAPE)), scenes.references(SHAPE, flat=flat))
-    assert np.isnan(made.data).all()
-    assert (made.dq == DQ.NO_FLAT_FIELD | DQ.DO_NOT_USE).all()
 
 
 @settings(max_examples=20, deadline=None)

@@ -210,6 +210,23 @@ def test_no_filter_no_apertures():
         source_catalog(mosaic, References())
 
 
+@pytest.mark.parametrize("column", ["apcorr", "radius", "eefraction", "skyin"])
+def test_apertures_that_are_not_numbers(column):
+    mosaic, _ = starfield(count=1)
+    good = fields.catalogue_references()
+    table = good.table("apcorr").table().copy()
+    table[column][0] = np.nan
+    held = {"apcorr": good.table("apcorr"), "abvegaoffset": good.model("abvegaoffset")}
+    held["apcorr"] = replace(held["apcorr"], tables={"APCORR": table})
+    with pytest.raises(Unprocessable, match="0 apertures of 30 % encircled energy; choose from 50, 70"):
+        source_catalog(mosaic, References(held))
+    table[column] = np.nan
+    with pytest.raises(
+        Unprocessable, match=r"apcorr_0001\.fits: none of the 3 rows for this filter has finite"
+    ):
+        source_catalog(mosaic, References(held))
+
+
 def test_not_calibrated():
     mosaic, _ = starfield(count=1)
     with pytest.raises(Unprocessable, match="BUNIT = 'DN/s'"):
