@@ -74,9 +74,20 @@ def read_association(path: str | Path) -> Association:
         content = Path(path).read_bytes()
     try:
         tree: Any = json.loads(content)
+    except (ValueError, RecursionError) as error:
+        raise _refused(path, f"it cannot be read as JSON ({error})") from None
+    if not isinstance(tree, dict):
+        raise _refused(path, f"the JSON is a {type(tree).__name__} where an object with products is needed")
+    try:
         return Association.model_validate(tree)
-    except (ValueError, ValidationError, RecursionError) as error:
-        first = "; ".join(str(error).splitlines()[:3])
-        raise Unprocessable(
-            f"{path}: this is no JWST association ({first}); give a *_asn.json file"
-        ) from None
+    except ValidationError as error:
+        first = error.errors(include_url=False)[0]
+        place = ".".join(str(part) for part in first["loc"])
+        what = first["msg"][0].lower() + first["msg"][1:]
+        raise _refused(path, f"{place}: {what}") from None
+
+
+def _refused(path: str | Path, reason: str) -> Unprocessable:
+    return Unprocessable(
+        f"{path}: this is no JWST association, {' '.join(reason.split())}; mend it or give a *_asn.json file"
+    )

@@ -216,6 +216,31 @@ def test_bad_associations(content: bytes, tmp_path: Path) -> None:
         read_association(tmp_path / "y_asn.json")
 
 
+@pytest.mark.parametrize(
+    ("content", "reason"),
+    [
+        (
+            b"{",
+            "it cannot be read as JSON (Expecting property name enclosed in double quotes: line 1 column 2",
+        ),
+        (b"[]", "the JSON is a list where an object with products is needed"),
+        (b"{}", "asn_type: field required"),
+        (b'{"asn_type": "image3", "products": [{"name": "x"}]}', "products.0.members: field required"),
+        (b'{"asn_type": "image3", "products": 3}', "products: input should be a valid tuple"),
+    ],
+)
+def test_what_an_association_lacks_is_one_sentence(content: bytes, reason: str, tmp_path: Path) -> None:
+    path = tmp_path / "x_asn.json"
+    path.write_bytes(content)
+    with pytest.raises(Unprocessable) as caught:
+        read_association(path)
+    said = str(caught.value)
+    assert said.startswith(f"{path}: this is no JWST association, {reason}")
+    assert said.endswith("; mend it or give a *_asn.json file")
+    assert "pydantic" not in said
+    assert "validation error" not in said
+
+
 @pytest.mark.parametrize("cut", [0, 100, 2880, 5000, 8000, 20000])
 @pytest.mark.parametrize("reftype", ["flat", "dark", "photom", "mask"])
 def test_damaged_references(reftype: str, cut: int, tmp_path: Path) -> None:
