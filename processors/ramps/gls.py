@@ -118,7 +118,8 @@ def fit_slopes(
     suppress_one_group : bool
         Whether ramps with a single good group, in an exposure of several groups, count as having none. If
         not, and it is the first group, its rate is the group's value over its mean time, with the read noise
-        of a difference (what the standard pipeline does).
+        of that one group (the standard pipeline takes that of a difference of two, which is not formed here).
+        The noise of the reset (kTC), which is in the value of a single group, is not known and not counted.
     shares : bool
         Whether the shares are kept, which only an average over integrations needs.
 
@@ -286,7 +287,7 @@ def _fit_single(value: float, table: Array, noise: Any, whole: Any) -> Any:
     gain, read, dark = noise
     t = table[0, 0]
     rate = value / t
-    faint, bright = 2.0 * table[2, 0] / t**2, table[1, 0] / t**2
+    faint, bright = table[2, 0] / t**2, table[1, 0] / t**2
     poisson = max(rate + dark, 0.0) / gain * bright
     return rate, poisson, read * faint, 0.0, 1.0 / (faint * whole[0]), 1.0 / (bright * whole[1]), 0.0
 
@@ -300,7 +301,7 @@ def _whole(table: Array) -> tuple[float, float]:
     """
     ngroup = table.shape[1]
     if ngroup == 1:
-        return table[0, 0] ** 2 / (2.0 * table[2, 0]), table[0, 0] ** 2 / table[1, 0]
+        return table[0, 0] ** 2 / table[2, 0], table[0, 0] ** 2 / table[1, 0]
     w = np.empty((NSCRATCH, ngroup))
     n, _ = collect(
         np.zeros(ngroup, np.float32), np.zeros(ngroup, np.uint8), table, w, np.empty(ngroup, np.int64)

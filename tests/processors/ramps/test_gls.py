@@ -177,14 +177,16 @@ def test_single_group(suppress):
         assert (got.dq == DQ.SATURATED | DQ.DO_NOT_USE).all()
         return
     assert abs(got.slope.mean() * GAIN - 400) < 4 * got.slope.std() * GAIN / 256
-    assert abs(np.std(got.slope) / np.sqrt(got.var_poisson + got.var_rnoise / 2).mean() - 1) < 0.02
+    assert abs(np.std(got.slope) / got.err.mean() - 1) < 0.02
+    assert_allclose(got.err**2, got.var_poisson + got.var_rnoise, rtol=1e-5)
     assert (got.dq == DQ.SATURATED).all()
 
 
 def test_one_group_exposure_is_always_fitted():
     times = read_times(1)
-    got = fit(simulate(times, 400.0, (8, 8), 17), times=times)
+    got = fit(simulate(times, 4.0, SHAPE, 17), times=times)
     assert np.isfinite(got.slope).all()
+    assert abs(np.std(got.slope) / got.err.mean() - 1) < 0.02
     assert not got.dq.any()
 
 
