@@ -12,6 +12,7 @@ import typer
 from typer.core import TyperGroup
 
 from streams.cli.plugins import Plugin, plugins
+from streams.cli.termination import INTERRUPTED, TERMINATED, terminable
 
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "streams.cli.run:command",
@@ -51,9 +52,14 @@ class LazyGroup(TyperGroup):
 
 
 def start(arguments: Sequence[str]) -> int:
-    """Run a command line and return the exit code."""
+    """Run a command line and return the exit code; SIGTERM stops it as Ctrl-C does."""
     debug = "--debug" in arguments
-    return guarded(lambda: _application().main(list(arguments), prog_name="calstream"), debug)
+    with terminable() as termination:
+        code = guarded(lambda: _application().main(list(arguments), prog_name="calstream"), debug)
+    if termination.received and code == INTERRUPTED:  # typer knows nothing but Ctrl-C
+        print("calstream: terminated before it was finished; run it again", file=sys.stderr)
+        return TERMINATED
+    return code
 
 
 def guarded(call: Callable[[], Any], debug: bool) -> int:

@@ -88,15 +88,16 @@ def command(
 
 def _processed(request: RunRequest, record: Path | None, *, quiet: bool, debug: bool) -> int:
     from streams.cli.progress import reporter
+    from streams.cli.termination import exit_code
     from streams.run.driver import run
 
     began = time.time()
     with reporter(quiet=quiet, debug=debug) as shown:
         try:
             summary = run(request, shown)
-        except KeyboardInterrupt:
+        except KeyboardInterrupt as stop:
             shown.interrupted(request.out)
-            return 130
+            return exit_code(stop)
         shown.finished(summary, request.out)
     if record is not None:
         _write_record(request, summary, record, began)
