@@ -17,7 +17,7 @@ WANTED = [
     Requirement(line)
     for line in (
         *PROJECT["project"]["dependencies"],
-            *PROJECT["dependency-groups"]["dev"],
+        *PROJECT["dependency-groups"]["dev"],
         *PROJECT["build-system"]["requires"],
     )
 ]
