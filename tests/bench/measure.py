@@ -36,7 +36,7 @@ class Bench:
     def __init__(self, downlink, out, peer, rounds, threads, say):
         self._raw, self._peer, self._rounds, self._say = downlink.files[0], peer, rounds, say
         self._files = downlink.files
-        self._work, self._logs = out / "work", out
+        self._work, self._made, self._logs = out / "work", out / "calibrated", out
         self._env = workers.environment(downlink.crds, threads)
 
     def detector1(self):
@@ -75,24 +75,14 @@ class Bench:
         return self._alternated(ways, {})
 
     def later_stages(self):
-        """Image2 of one exposure, and image3 of all, in warm processes."""
-        sides = {"ours": self._start_ours("later")}
-        if self._peer:
-            sides["peer"] = self._start_theirs()
-        made, compared = self._calibrated(sides["ours"]), {}
+        """Image2 of one exposure, and image3 of all, each in warm processes of its own."""
+        made = self._calibrated()
         rate = made / self._files[0].name.replace("_uncal", "_rate")
-        for stage, (path, until, pipeline, steps) in {
-            "image2": (rate, "cal", "Image2Pipeline", {}),
-            "image3": (_association(made), "combined", "Image3Pipeline", SAME_STEPS),
-        }.items():
-            ways = {"ours": self._later_way(sides["ours"], stage, path, until)}
-            if self._peer:
-                ways["peer"] = self._their_way(pipeline, path, sides["peer"], steps)
-            for name, way in ways.items():
-                self._say(f"{stage}, {name}: first call, not counted")
-                way()
-            compared[stage] = alternate(ways, self._rounds, self._say)
-        self._stop(sides)
+        compared = {
+            "image2": self._later(rate, "cal", "Image2Pipeline", {}),
+            "image3": self._later(_association(made), "combined", "Image3Pipeline", SAME_STEPS),
+        }
+        shutil.rmtree(self._made)
         return compared
 
     def about_peer(self):
@@ -137,15 +127,21 @@ class Bench:
         }
         return lambda: side.do("process", **arguments)
 
-    def _later_way(self, side, stage, path, until):
-        folder = str(self._work / stage)
-        return lambda: side.do("later_stages", paths=[str(path)], folder=folder, until=until)
+    def _later(self, path, until, pipeline, steps):
+        sides = {"ours": self._start_ours("later")}
+        task = {"paths": [str(path)], "folder": str(self._work / "later"), "until": until}
+        ways = {"ours": lambda: sides["ours"].do("later_stages", **task)}
+        if self._peer:
+            sides["peer"] = self._start_theirs()
+            ways["peer"] = self._their_way(pipeline, path, sides["peer"], steps)
+        return self._alternated(ways, sides)
 
-    def _calibrated(self, side):
-        made = self._work / "made"
+    def _calibrated(self):
         self._say(f"calibrating {len(self._files)} exposures for the later stages")
-        side.do("later_stages", paths=[str(file) for file in self._files], folder=str(made), until="cal")
-        return made
+        with self._start_ours("calibrated") as side:
+            paths = [str(file) for file in self._files]
+            side.do("later_stages", paths=paths, folder=str(self._made), until="cal")
+        return self._made
 
     def _our_process(self):
         folder = self._fresh("whole-ours")
