@@ -27,8 +27,8 @@ NOTES = (
     "did it before, the rate saved, not hashed.",
     "Whole processes: `calstream run FILE --until rate`, which also hashes the raw file, and a script that "
     "calls Detector1Pipeline. Peak memory is the largest resident size of the process from its start on.",
-    "image2 and image3 (--all): ours as `calstream run` does them; Image3Pipeline without tweakreg, skymatch and "
-    "outlier_detection, which ours has not.",
+    "image2 and image3 (--all): ours as `calstream run` does them; Image3Pipeline without tweakreg, skymatch "
+    "and outlier_detection, which ours has not.",
 )
 
 
