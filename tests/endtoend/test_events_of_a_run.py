@@ -1,0 +1,77 @@
+"""What a run does between its stages: what events say, in which order files appear, what is tried again."""
+
+from __future__ import annotations
+
+import pytest
+
+from schemas.errors import Retriable, Unprocessable
+from schemas.events import ProductEvent
+from streams.run import driver, folder
+
+
+@pytest.fixture
+def uncal(downlink):
+    return sorted(downlink.glob("*_uncal.fits"))[0]
+
+
+def test_a_mosaic_s_event_counts_its_inputs(processed, process, tmp_path):
+    """Of events of one generation, that of more inputs is current."""
+    cals = sorted(processed.glob("*_cal.fits"))
+    counts = {}
+    for number in (len(cals), len(cals) - 1):
+        summary = process(*cals[:number], out=tmp_path / str(number))
+        (event,) = [n.event for n in summary.notes if n.stage == "image3"]
+        assert isinstance(event, ProductEvent)
+        counts[number] = event.input_count
+        assert event.association is not None
+        assert event.outcome == "complete"
+    assert counts == {number: number for number in counts}
+
+
+def test_the_primary_product_appears_last(uncal, process, tmp_path, monkeypatch):
+    """So that whoever sees it finds the others there."""
+    seen = []
+    link = folder._link
+
+    def watched(source, target):
+        link(source, target)
+        seen.append(target.name.removesuffix(".fits").rpartition("_")[2])
+
+    monkeypatch.setattr(folder, "_link", watched)
+    assert not process(uncal, out=tmp_path, until="rate").failed
+    assert seen == ["rateints", "rate"]
+
+
+class Flaky:
+    """A stage's handler that fails so many times with what may pass."""
+
+    def __init__(self, failures, error):
+        self.left, self.error, self.calls, self.handle = failures, error, 0, driver.handle
+
+    def __call__(self, *arguments):
+        self.calls += 1
+        if self.calls <= self.left:
+            raise self.error
+        return self.handle(*arguments)
+
+
+@pytest.mark.parametrize(
+    ("failures", "error", "calls", "failed"),
+    [
+        (2, Retriable("the server does not answer; try again later"), 3, False),
+        (9, Retriable("the server does not answer; try again later"), 3, True),
+        (9, Unprocessable("the data are bad; fetch the file again"), 1, True),
+    ],
+)
+def test_what_may_pass_is_tried_three_times(
+    uncal, process, tmp_path, monkeypatch, failures, error, calls, failed
+):
+    handler = Flaky(failures, error)
+    monkeypatch.setattr(driver, "handle", handler)
+    monkeypatch.setattr(driver.time, "sleep", lambda seconds: None)
+    summary = process(uncal, out=tmp_path, until="rate")
+    assert (summary.failed, handler.calls) == (failed, calls)
+    if failed:
+        (ending,) = summary.endings
+        assert ending.reason == str(error)
+        assert not list(tmp_path.glob("*.fits"))
