@@ -59,7 +59,7 @@ def start(arguments: Sequence[str]) -> int:
     if termination.received and code == INTERRUPTED:  # typer knows nothing but Ctrl-C
         print("calstream: terminated before it was finished; run it again", file=sys.stderr)
         return TERMINATED
-    return code
+    return TERMINATED if termination.received and code else code  # a failure may come of the signal
 
 
 def guarded(call: Callable[[], Any], debug: bool) -> int:

@@ -18,6 +18,7 @@ from rich.markup import escape
 from rich.table import Table
 from rich.text import Text
 
+from streams.cli.termination import demand_going_on
 from streams.run.report import Begun, Done, Ending, RunSummary
 
 MARKS: Final = {"complete": "✓", "up to date": "=", "refused": "✗", "failed": "✗"}
@@ -46,9 +47,11 @@ class Plain:
 
     def begun(self, note: Begun) -> None:
         """Say nothing: there is a line when it has finished."""
+        demand_going_on()
 
     def done(self, note: Done) -> None:
         """Tell what came of a stage's work on a product."""
+        demand_going_on()
         if note.sentence:
             self._complain(note)
         else:
@@ -153,12 +156,14 @@ class Terminal(Plain):
 
     def begun(self, note: Begun) -> None:
         """Show that a stage is at work."""
+        demand_going_on()
         row = dict(self._rows.cells.get(note.name, {}))
         row[note.stage] = _Cell(note.time)
         self._replace(note.name, row)
 
     def done(self, note: Done) -> None:
         """Show what came of it."""
+        demand_going_on()
         self._notes.append(note)
         if note.stage:
             row = dict(self._rows.cells.get(note.name, {}))

@@ -8,6 +8,7 @@ import subprocess
 import sys
 import time
 from collections.abc import Iterator
+from contextlib import suppress
 from pathlib import Path
 
 import pytest
@@ -15,7 +16,9 @@ import pytest
 from simulator.downlink import write_downlink
 from simulator.observation import Request
 from streams.cli import main
+from streams.cli.progress import Plain
 from streams.cli.termination import Terminated, terminable
+from streams.run.report import Begun, Done
 
 
 @pytest.fixture(autouse=True)
@@ -38,6 +41,32 @@ def test_it_interrupts_once_and_is_put_back() -> None:
             assert termination.received
             terminate()
     assert signal.getsignal(signal.SIGTERM) is signal.SIG_DFL
+
+
+class Deaf:
+    """Python swallows what is raised while an object is taken away."""
+
+    def __del__(self) -> None:
+        terminate()
+
+
+def test_it_comes_again_where_nobody_could_hear_it(capsys: pytest.CaptureFixture[str]) -> None:
+    with pytest.raises(Terminated), terminable():  # noqa: PT012
+        Deaf()
+        time.sleep(10)
+    assert not capsys.readouterr().err
+
+
+def test_a_run_stops_behind_code_that_swallowed_it() -> None:
+    shown = Plain(quiet=True)
+    with terminable():
+        shown.begun(Begun(stage="image2", name="jw1", time=0.0))
+        with suppress(KeyboardInterrupt):
+            terminate()
+        with pytest.raises(Terminated):
+            shown.done(Done(stage="image2", name="jw1", outcome="failed", sentence="compiler is confused"))
+        with pytest.raises(Terminated):
+            shown.begun(Begun(stage="image2", name="jw2", time=0.0))
 
 
 def test_what_others_decided_stays() -> None:
