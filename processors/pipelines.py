@@ -58,7 +58,8 @@ class Pipeline:
         how = settings or {}
         given = arguments.references_of(references, f"pipeline {self.name}")
         self._check(how)
-        arguments.check_product(product, self._first(how).function, f"pipeline {self.name}")
+        if self.steps:
+            arguments.check_product(product, self._first(how).function, f"pipeline {self.name}")
         results = list(self.stream([replace(product, donated=False)], given, how, donate=False))
         return replace(results[0], donated=False)
 

@@ -151,7 +151,8 @@ def test_our_file_saved_by_theirs_is_still_the_same_content(tmp_path: Path) -> N
     for name in ("data", "err", "dq", "var_poisson", "var_rnoise", "var_flat", "area"):
         np.testing.assert_array_equal(getattr(again, name), getattr(product, name))
     np.testing.assert_array_equal(again.meta.wcs(X, Y), product.meta.wcs(X, Y))
-    assert again.meta.provenance == product.meta.provenance
+    assert again.meta.provenance.steps == product.meta.provenance.steps
+    assert again.meta.provenance.run == product.meta.provenance.run
     assert content_digest(product) == content
 
 
