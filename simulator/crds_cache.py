@@ -148,7 +148,7 @@ class CrdsCache:
     def _write_imaps(self) -> None:
         for instrument in sorted({instrument for instrument, _ in self._changed}):
             selector = dict.fromkeys((*_ALL_TYPES.split(), *_PARAMETERS), "N/A")
-            selector |= {t: name for (i, t), name in self._names.items() if i == instrument}
+            selector |= {t: name for (i, t), name in self._names.items() if i == instrument and t}
             name = f"jwst_{instrument.lower()}_{self._serial:04d}.imap"
             self._names[instrument, ""] = name
             header = {"instrument": instrument, "mapping": "INSTRUMENT", "parkey": ("REFTYPE",)}

@@ -240,9 +240,6 @@ def test_flat_field_keeps_reference_pixels_out_of_images(downlink: Path) -> None
         assert np.isfinite(flat.data).all()
 
 
-@pytest.mark.xfail(
-    reason="an extended imap names itself as the mapping of a type without a name", strict=True
-)
 def test_a_cache_can_be_extended_again_and_again(tmp_path: Path) -> None:
     for number in range(1, 4):
         cache = CrdsCache(tmp_path)
