@@ -3,6 +3,20 @@
 One small protocol; each implementation passes the same contract tests.
 """
 
-from streams.bus.protocol import PARTITIONS, Bus, Consumer, Message, Outgoing, Position, partition_of
+from streams.bus.protocol import (
+    PARTITIONS,
+    Bus,
+    Consumer,
+    Member,
+    Message,
+    Outgoing,
+    PartitionLost,
+    Position,
+    Topic,
+    partition_of,
+)
 
-__all__ = ["PARTITIONS", "Bus", "Consumer", "Message", "Outgoing", "Position", "partition_of"]
+__all__ = [
+    "PARTITIONS", "Bus", "Consumer", "Member", "Message", "Outgoing", "PartitionLost", "Position", "Topic",
+    "partition_of",
+]  # fmt: skip

@@ -5,14 +5,24 @@ from __future__ import annotations
 import threading
 import time
 from collections import defaultdict
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from dataclasses import replace
 
 from schemas.errors import UsageError
-from streams.bus.protocol import PARTITIONS, Message, Outgoing, Position, partition_of
+from streams.bus.protocol import (
+    PARTITIONS,
+    Member,
+    Message,
+    Outgoing,
+    PartitionLost,
+    Position,
+    Topic,
+    partition_of,
+)
 
 
 class MemoryBus:
-    """Topics as lists, safe to use from several threads.
+    """Topics as lists, safe to use from several threads; nothing is ever dropped.
 
     Parameters
     ----------
@@ -22,17 +32,31 @@ class MemoryBus:
 
     def __init__(self, partitions: int = PARTITIONS) -> None:
         self._partitions = partitions
+        self._topics: dict[str, Topic] = {}
         self._logs: dict[str, list[list[Message]]] = {}
         self._sequence: dict[str, list[Message]] = {}
         self._groups: dict[str, _Group] = defaultdict(_Group)
         self._changed = threading.Condition()
 
-    def create_topics(self, topics: Iterable[str]) -> None:
-        """Make sure that the topics are there."""
+    def create_topics(self, topics: Iterable[Topic | str]) -> None:
+        """Make sure that the topics are there; those that are stay as they are.
+
+        Raises
+        ------
+        UsageError
+            If one is there and is compacted where it must not be, or the other way round.
+        """
         with self._changed:
-            for topic in topics:
-                self._logs.setdefault(topic, [[] for _ in range(self._partitions)])
-                self._sequence.setdefault(topic, [])
+            for given in topics:
+                topic = given if isinstance(given, Topic) else Topic(name=given)
+                known = self._topics.setdefault(topic.name, topic)
+                if known.compacted != topic.compacted:
+                    raise UsageError(
+                        f"topic {topic.name} is there already and is {'' if known.compacted else 'not '}"
+                        "compacted; give the new one another name"
+                    )
+                self._logs.setdefault(topic.name, [[] for _ in range(self._partitions)])
+                self._sequence.setdefault(topic.name, [])
 
     def topics(self) -> list[str]:
         """Return the names of all topics."""
@@ -43,15 +67,45 @@ class MemoryBus:
         with self._changed:
             self._append(outputs)
 
-    def consumer(self, group: str, topics: Iterable[str]) -> MemoryConsumer:
-        """Join a group that reads `topics` from their beginning."""
+    def consumer(self, group: str, topics: Iterable[str], *, exclusive: bool = False) -> MemoryConsumer:
+        """Join a group that reads `topics` from their beginning; an exclusive one has one active member."""
         names = tuple(topics)
         with self._changed:
             self._demand(names)
-            member = MemoryConsumer(self, group, names)
+            member = MemoryConsumer(self, group, names, exclusive=exclusive)
             self._groups[group].members.append(member)
             self._rebalance(group)
             return member
+
+    def members(self, group: str) -> list[Member]:
+        """Return the living members of a group."""
+        with self._changed:
+            return [
+                Member(name=f"{group}-{index}", positions=frozenset(member.keep()))
+                for index, member in enumerate(self._groups[group].members)
+            ]
+
+    def committed(self, group: str, topics: Iterable[str]) -> dict[Position, int]:
+        """Return the committed offset of every partition of `topics`; 0 where there is none."""
+        with self._changed:
+            known = self._groups[group].committed
+            return {at: known.get(at, 0) for at in self._positions(topics)}
+
+    def move(self, group: str, offsets: Mapping[Position, int]) -> None:
+        """Set committed offsets of a group without members."""
+        with self._changed:
+            if self._groups[group].members:
+                raise UsageError(f"group {group} has living members; stop them first")
+            self._groups[group].committed.update(offsets)
+
+    def offsets_at(self, topic: str, time: float) -> dict[Position, int]:
+        """Return for each partition the offset of the first message published at or after `time`."""
+        with self._changed:
+            self._demand([topic])
+            return {
+                (topic, p): next((m.offset for m in log if m.timestamp >= time), len(log))
+                for p, log in enumerate(self._logs[topic])
+            }
 
     def lag(self, group: str, topics: Iterable[str]) -> dict[str, int]:
         """Return for each topic how many messages the group has not committed."""
@@ -62,19 +116,31 @@ class MemoryBus:
                 for topic in topics
             }
 
-    def read(self, topic: str) -> list[Message]:
-        """Return every message of a topic, in order of their publishing."""
+    def read(self, topic: str, since: float = float("-inf")) -> Iterator[Message]:
+        """Yield the messages of a topic that were published from a time on, in order of their publishing."""
         with self._changed:
             self._demand([topic])
-            return list(self._sequence[topic])
+            return iter([message for message in self._sequence[topic] if message.timestamp >= since])
 
     def close(self) -> None:
         """Let go of everything."""
         with self._changed:
             self._groups.clear()
 
+    def _positions(self, topics: Iterable[str]) -> list[Position]:
+        names = list(topics)
+        self._demand(names)
+        return [(topic, partition) for topic in names for partition in range(self._partitions)]
+
     def _append(self, outputs: Sequence[Outgoing]) -> None:
         self._demand(output.topic for output in outputs)
+        for output in outputs:
+            bound = self._topics[output.topic].max_bytes
+            if len(output.value) > bound:
+                raise UsageError(
+                    f"a message of {len(output.value)} bytes for {output.topic}, which takes {bound}; send the "
+                    "URI of a file instead"
+                )
         for output in outputs:
             partition = partition_of(output.key, self._partitions)
             log = self._logs[output.topic][partition]
@@ -98,33 +164,38 @@ class MemoryBus:
 
     def _rebalance(self, group: str) -> None:
         members = self._groups[group].members
+        self._groups[group].epoch += 1
         for index, member in enumerate(members):
+            share = 1 if member.exclusive else len(members)
             mine = {
-                (topic, partition)
-                for topic in member.subscribed
-                for partition in range(self._partitions)
-                if partition % len(members) == index
+                position
+                for position in self._positions(member.subscribed)
+                if (index == 0 if member.exclusive else position[1] % share == index)
             }
-            member.assign(mine, self._groups[group].committed)
+            member.assign(mine, self._groups[group].committed, self._groups[group].epoch)
 
 
 class _Group:
     def __init__(self) -> None:
         self.members: list[MemoryConsumer] = []
         self.committed: dict[Position, int] = {}
+        self.epoch = 0
 
 
 class MemoryConsumer:
     """A member of a consumer group of a :class:`MemoryBus`."""
 
-    def __init__(self, bus: MemoryBus, group: str, topics: tuple[str, ...]) -> None:
+    def __init__(self, bus: MemoryBus, group: str, topics: tuple[str, ...], *, exclusive: bool) -> None:
         self._bus = bus
         self._group = group
         self.subscribed = topics
+        self.exclusive = exclusive
         self._positions: dict[Position, int] = {}
+        self._epochs: dict[Position, int] = {}
 
-    def assign(self, positions: set[Position], committed: dict[Position, int]) -> None:
+    def assign(self, positions: set[Position], committed: dict[Position, int], epoch: int) -> None:
         """Take over partitions; those that stay go on where they were polled."""
+        self._epochs = {position: self._epochs.get(position, epoch) for position in positions}
         self._positions = {
             position: self._positions.get(position, committed.get(position, 0)) for position in positions
         }
@@ -140,24 +211,28 @@ class MemoryConsumer:
                     return found
                 self._bus._changed.wait(left)
 
+    def keep(self) -> Mapping[Position, int]:
+        """Return what is held, with the epoch of each."""
+        with self._bus._changed:
+            return dict(self._epochs)
+
     def commit(self, consumed: Iterable[Message], outputs: Sequence[Outgoing] = ()) -> None:
         """Publish `outputs` and mark `consumed` as done, both or neither.
 
         Raises
         ------
-        RuntimeError
-            If a partition of a consumed message now belongs to another member: nothing is published.
+        PartitionLost
+            If a partition of a consumed message has changed hands: nothing is published.
         """
         done = list(consumed)
         with self._bus._changed:
-            lost = [m for m in done if (m.topic, m.partition) not in self._positions]
+            lost = {m.position for m in done if self._epochs.get(m.position) != m.epoch}
             if lost:
-                raise RuntimeError(f"partition {lost[0].partition} of {lost[0].topic} has changed hands")
+                raise PartitionLost(lost)
             self._bus._append(outputs)
             committed = self._bus._groups[self._group].committed
             for message in done:
-                position = (message.topic, message.partition)
-                committed[position] = max(committed.get(position, 0), message.offset + 1)
+                committed[message.position] = max(committed.get(message.position, 0), message.offset + 1)
 
     def rewind(self) -> None:
         """Go back to the committed offsets."""
@@ -171,15 +246,16 @@ class MemoryConsumer:
             members = self._bus._groups[self._group].members
             if self in members:
                 members.remove(self)
-                self._positions = {}
+                self._positions, self._epochs = {}, {}
                 self._bus._rebalance(self._group)
 
     def _take(self, limit: int) -> list[Message]:
         found: list[Message] = []
-        for (topic, partition), position in sorted(self._positions.items()):
-            batch = self._bus._logs[topic][partition][position : position + limit - len(found)]
-            found.extend(batch)
-            self._positions[topic, partition] = position + len(batch)
+        for position, start in sorted(self._positions.items()):
+            topic, partition = position
+            batch = self._bus._logs[topic][partition][start : start + limit - len(found)]
+            found.extend(replace(message, epoch=self._epochs[position]) for message in batch)
+            self._positions[position] = start + len(batch)
             if len(found) == limit:
                 break
         return found
