@@ -138,8 +138,8 @@ class MemoryBus:
             bound = self._topics[output.topic].max_bytes
             if len(output.value) > bound:
                 raise UsageError(
-                    f"a message of {len(output.value)} bytes for {output.topic}, which takes {bound}; send the "
-                    "URI of a file instead"
+                    f"a message of {len(output.value)} bytes for {output.topic}, which takes {bound}; "
+                    "send the URI of a file instead"
                 )
         for output in outputs:
             partition = partition_of(output.key, self._partitions)
