@@ -25,7 +25,8 @@ from schemas.references import Window
 from streams.job import InputFile, Job
 from streams.manifest_files import manifest_artifact
 from streams.planning import Run, Tools, planned
-from streams.stages import Stage, next_stage
+from streams.roots import handler_after
+from streams.stages import Stage
 from streams.store import Store
 
 log = structlog.get_logger("calstream")
@@ -156,8 +157,6 @@ def _artifact_of(item: Input, event: Event, store: Store) -> Artifact:
 def _event(run: Run, manifest: Manifest, outcome: str, tools: Tools) -> ProductEvent:
     event = run.event
     recipe = tools.recipe(event)
-    following = next_stage(run.stage.target, event.exp_type)
-    handler = recipe.handlers.get(following.name) if following else None
     keywords: dict[str, Scalar] = {**event.keywords, **manifest.keywords}
     return ProductEvent(
         topic=run.stage.target,
@@ -167,7 +166,7 @@ def _event(run: Run, manifest: Manifest, outcome: str, tools: Tools) -> ProductE
         generation=event.generation,
         campaign=event.campaign,
         recipe=event.recipe,
-        handler=handler.service if handler else "builtin",
+        handler=handler_after(run.stage.target, event.exp_type, recipe),
         keywords=keywords,
         product=manifest.primary.artifact,
         manifest=manifest_artifact(manifest, tools.store),

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-import json
 import math
+from collections.abc import Iterable
 
 from schemas.events import FailureEvent, ProductEvent
 from streams.associator.drafts import Patience
@@ -46,14 +46,13 @@ class Associator:
         times = (next_due(state, self._patience) for state in self._states.values())
         return min((time for time in times if time is not None), default=None)
 
-    def to_json(self) -> str:
-        """Return all states as JSON."""
-        states = [state.model_dump(mode="json") for _, state in sorted(self._states.items())]
-        return json.dumps(states, separators=(",", ":"))
+    def open(self) -> int:
+        """Return how many groups have something to say that is not said yet."""
+        groups = (group for state in self._states.values() for group in state.groups.values())
+        return sum(bool(group.pending) and group.pending != group.said for group in groups)
 
-    def load(self, text: str) -> None:
-        """Take over the states that :meth:`to_json` gave."""
-        states = [State.model_validate(tree) for tree in json.loads(text)]
+    def restore(self, states: Iterable[State]) -> None:
+        """Take over states."""
         self._states = {(state.line, state.program): state for state in states}
 
     def _reduce(self, key: tuple[str, str], message: Message, now: float) -> Reduced:

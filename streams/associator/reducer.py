@@ -46,8 +46,9 @@ DEFAULT_PATIENCE: Final = Patience()
 
 @dataclass(frozen=True)
 class Reduced:
-    """A state after a message, and what there is to say."""
+    """A state before and after a message, and what there is to say."""
 
+    before: State
     state: State
     emissions: tuple[Emission, ...] = ()
     refused: tuple[Refused, ...] = ()
@@ -82,7 +83,7 @@ def reduce(
         If the message belongs to another line or program.
     """
     if isinstance(message, Tick):
-        return _speak(state, state.groups, now, patience, rules)
+        return Reduced(state, *_speak(state, state.groups, now, patience, rules))
     _check(state, message)
     if isinstance(message, Expectation):
         after, refused = _expect(state, message, rules)
@@ -90,10 +91,9 @@ def reduce(
     else:
         exposure, refused = _news(state, message, rules)
         if exposure is None:
-            return Reduced(state, refused=refused)
+            return Reduced(state, state, refused=refused)
         after, touched = _put(state, message.name, exposure)
-    reduced = _speak(_note(after, touched, now), touched, now, patience, rules)
-    return Reduced(reduced.state, reduced.emissions, refused)
+    return Reduced(state, *_speak(_note(after, touched, now), touched, now, patience, rules), refused)
 
 
 def next_due(state: State, patience: Patience = DEFAULT_PATIENCE) -> float | None:
@@ -215,8 +215,8 @@ def _note(state: State, touched: Iterable[str], now: float) -> State:
 
 def _speak(
     state: State, touched: Iterable[str], now: float, patience: Patience, rules: tuple[Rule, ...]
-) -> Reduced:
-    """Say what is due of groups."""
+) -> tuple[State, tuple[Emission, ...]]:
+    """Say what is due of groups; return the state after that, and what is said."""
     table: Mapping[str, Rule] = {rule.name: rule for rule in rules}
     groups = dict(state.groups)
     spoken: list[Emission] = []
@@ -229,4 +229,4 @@ def _speak(
         if draft.suffices(rule) and due(draft, group, state, patience) <= now:
             spoken.append(emission(state, group, rule, draft))
             groups[key] = group.model_copy(update={"said": draft.signature, "pending": draft.signature})
-    return Reduced(state.model_copy(update={"groups": groups}), tuple(spoken))
+    return state.model_copy(update={"groups": groups}) if spoken else state, tuple(spoken)

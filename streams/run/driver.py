@@ -14,30 +14,31 @@ from pathlib import Path
 from typing import Any
 
 from processors.recipes import effective, merged
-from schemas.errors import CalstreamError, Retriable, Unprocessable
-from schemas.events import AssociationEvent, Event, FailureEvent, ProductEvent
+from schemas.errors import Retriable, Unprocessable
+from schemas.events import AssociationEvent, Event, ProductEvent, next_generation
 from schemas.manifests import Manifest
 from schemas.naming import LEVELS, level, product_filename
 from schemas.recipe import Recipe, StepTable
-from streams.associator import needs_companions
+from streams.associator.hosting import HostedAssociator
 from streams.bus import Consumer, Message
 from streams.bus.memory import MemoryBus
+from streams.dispatch import failure_of, is_for, sentence_of
 from streams.envelope import pack, unpack
 from streams.execution import handle
+from streams.inputs import InputAssociation, InputProduct, RefusedInput, expand, open_inputs
 from streams.kernel_cache import use_kernel_cache
 from streams.logs import quiet_unless_configured
 from streams.planning import Tools
 from streams.recipes import load_recipe
 from streams.references import ReferenceLibrary
 from streams.replacements import allowed_packages, resolver
+from streams.roots import Roots, run_events
 from streams.run.endings import endings_of
 from streams.run.folder import FolderLedger, Refused, private_store
-from streams.run.hosting import HostedAssociator
-from streams.run.inputs import InputAssociation, InputProduct, RefusedInput, expand, open_inputs
 from streams.run.report import Begun, Done, Reporter, RunSummary, Silent
-from streams.run.roots import Roots
 from streams.stages import STAGES, Stage
 from streams.stages.table import DETECTOR1, RAMP_FIT, RAW_TO_RATE
+from streams.topics import TOPICS
 
 TRIES = 3
 """How often a run that may pass is tried."""
@@ -147,12 +148,12 @@ class _Drive:
         self._until = until
         self._stages = stages_until(until, recipe)
         self._bus = MemoryBus()
-        self._bus.create_topics((*LEVELS, "association", "failures", "plan"))
-        self._roots = Roots(recipe, tools.store, time.time())
+        self._bus.create_topics(TOPICS)
+        self._roots = Roots(recipe, tools.store, next_generation(time.time()))
         self._members: dict[Stage, Consumer] = {
             stage: self._bus.consumer(stage.name, [stage.source]) for stage in self._stages
         }
-        self._associator = HostedAssociator(self._bus, tools.store, self._roots)
+        self._associator = HostedAssociator(self._bus, tools.store, lambda digest: recipe)
 
     def run(self, inputs: Sequence[InputProduct | InputAssociation | RefusedInput]) -> RunSummary:
         """Publish the roots, drain the bus, and tell where everything ended."""
@@ -160,7 +161,7 @@ class _Drive:
         ramps = any(isinstance(item, InputProduct) and item.level == "ramp" for item in good)
         fused = RAW_TO_RATE in self._stages and not ramps
         stages = [stage.name for stage in self._stages if not (fused and stage is RAMP_FIT)]
-        self._reporter.planned(self._roots.names(good), stages)
+        self._reporter.planned([item.product_name for item in good], stages)
         for item in inputs:
             if isinstance(item, RefusedInput):
                 self._note(
@@ -172,8 +173,9 @@ class _Drive:
                         error=item.error,
                     )
                 )
-        self._bus.publish([pack(event) for event in self._roots.events(good, self._until)])
-        while self._turn() or self._associator.turn(idle=False) or self._associator.turn(idle=True):
+        events = run_events(self._roots, good, combining=self._until == LEVELS[-1])
+        self._bus.publish([pack(event) for event in events])
+        while self._turn() or self._associator.turn() or self._associator.turn(finish=True):
             pass
         handlers = {stage: handler.service for stage, handler in self._recipe.handlers.items()}
         endings = endings_of(inputs, self._notes, self._until, handlers)
@@ -190,7 +192,7 @@ class _Drive:
     def _process(self, stage: Stage, message: Message) -> None:
         event = unpack(message)
         outputs: list[Event] = []
-        if isinstance(event, ProductEvent | AssociationEvent) and _is_for(stage, event, self._recipe):
+        if isinstance(event, ProductEvent | AssociationEvent) and is_for(stage, event, self._recipe):
             outputs = [self._attempt(stage, event)]
         traceparent = message.headers.get("traceparent")
         self._members[stage].commit([message], [pack(output, traceparent) for output in outputs])
@@ -201,12 +203,7 @@ class _Drive:
         try:
             result = _tried(stage, event, self._tools)
         except Exception as error:
-            expected = isinstance(error, CalstreamError)
-            sentence = (
-                str(error)
-                if expected
-                else f"internal error, {type(error).__name__}: {error}; please report it"
-            )
+            sentence = sentence_of(error)
             outcome = "refused" if isinstance(error, Refused) else "failed"
             self._note(
                 Done(
@@ -219,7 +216,7 @@ class _Drive:
                     error=error,
                 )
             )
-            return _failure(stage, event, error, sentence)
+            return failure_of(stage.name, event, error, sentence)
         outcome = "up to date" if result.outcome == "cached" else "complete"
         files = self._files(result)
         self._note(
@@ -246,14 +243,6 @@ class _Drive:
         self._reporter.done(note)
 
 
-def _is_for(stage: Stage, event: ProductEvent | AssociationEvent, recipe: Recipe) -> bool:
-    if event.handler != "builtin" or needs_companions(event, recipe):
-        return False
-    if isinstance(event, AssociationEvent):
-        return event.stage == stage.name
-    return stage.accepts(event.exp_type)
-
-
 def _tried(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -> ProductEvent:
     for left in reversed(range(TRIES)):
         try:
@@ -263,19 +252,3 @@ def _tried(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -
                 raise
             time.sleep(0.5)
     raise Unprocessable(f"{event.name}: no try was made")
-
-
-def _failure(stage: Stage, event: Event, error: Exception, sentence: str) -> FailureEvent:
-    return FailureEvent(
-        line=event.line,
-        name=event.name,
-        suffix=event.suffix,
-        generation=event.generation,
-        campaign=event.campaign,
-        recipe=event.recipe,
-        keywords=event.keywords,
-        stage=stage.name,
-        error=type(error).__name__,
-        message=sentence[:4000],
-        event_id=event.id,
-    )

@@ -6,7 +6,7 @@ from collections.abc import Mapping, Sequence
 
 from processors.modes import MODES
 from schemas.naming import LEVELS
-from streams.run.inputs import InputAssociation, InputProduct, RefusedInput
+from streams.inputs import InputAssociation, InputProduct, RefusedInput
 from streams.run.report import Done, Ending
 from streams.stages import next_stage
 

@@ -9,15 +9,16 @@ from streams.kernel_cache import use_kernel_cache
 
 use_kernel_cache()
 
+from schemas.events import next_generation  # noqa: E402
 from streams import logs  # noqa: E402
 from streams.execution import handle  # noqa: E402
+from streams.inputs import RefusedInput, open_inputs  # noqa: E402
 from streams.manifest_files import StoreLedger  # noqa: E402
 from streams.planning import Tools  # noqa: E402
 from streams.recipes import load_recipe  # noqa: E402
 from streams.references import ReferenceLibrary  # noqa: E402
+from streams.roots import Roots  # noqa: E402
 from streams.run.driver import RunRequest, run  # noqa: E402
-from streams.run.inputs import RefusedInput, open_inputs  # noqa: E402
-from streams.run.roots import Roots  # noqa: E402
 from streams.stages.table import DETECTOR1, RAMP_FIT, RAW_TO_RATE  # noqa: E402
 from streams.store import Store, local_path  # noqa: E402
 from tests.bench.serving import serve  # noqa: E402
@@ -50,7 +51,7 @@ class Ours:
         (found,) = open_inputs([Path(path)])
         if isinstance(found, RefusedInput):
             raise found.error
-        (self._event,) = Roots(self._recipe, store, time.time()).events([found], "rate")
+        self._event = Roots(self._recipe, store, next_generation(time.time())).product(found)
 
     def process(self, how):
         """Take the raw event to the event of its rate; return the seconds of each part."""

@@ -380,16 +380,3 @@ def test_with_a_plan_there_is_exactly_one_emission(order, failing):
     (emission,) = run([plan(range(1, 7)), *news, math.inf])
     assert numbers(emission) == sorted(set(range(1, 7)) - failing)
     assert emission.completeness == "complete"
-
-
-@settings(max_examples=50, deadline=None)
-@given(histories())
-def test_a_restart_from_json_in_the_middle_changes_nothing(orders):
-    whole = run([*orders[0], math.inf])
-    half = len(orders[0]) // 2
-    first = Associator(PATIENCE)
-    said = run(orders[0][:half], first)
-    second = Associator(PATIENCE)
-    second.load(first.to_json())
-    said += run([*orders[0][half:], math.inf], second, start=float(half))
-    assert last_words(said) == last_words(whole)

@@ -67,6 +67,11 @@ class InputProduct:
     keywords: Mapping[str, Scalar]
     artifact: Artifact
 
+    @property
+    def product_name(self) -> str:
+        """Return the name of the product that it is."""
+        return self.name
+
 
 @dataclass(frozen=True, kw_only=True)
 class InputAssociation:
@@ -75,6 +80,11 @@ class InputAssociation:
     path: Path
     association: Association
     members: tuple[InputProduct, ...]
+
+    @property
+    def product_name(self) -> str:
+        """Return the name of the product that it asks for."""
+        return self.association.products[0].name
 
 
 @dataclass(frozen=True, kw_only=True)

@@ -1,0 +1,142 @@
+"""The associator hosted on a bus: one owner reads what the stages publish, and publishes associations.
+
+What it remembers lies on a compacted topic, in pieces that change in the same transaction as the associations
+that follow from them and the offsets of what was read: whoever takes over goes on exactly there.
+"""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator, Mapping
+from typing import Final
+
+import structlog
+
+from schemas.errors import CalstreamError
+from schemas.events import Event, FailureEvent, Plan, PlanEvent, ProductEvent
+from schemas.recipe import Recipe
+from streams.associator.drafts import Patience
+from streams.associator.driver import Associator
+from streams.associator.emissions import to_event
+from streams.associator.memory import pieces, remembered
+from streams.associator.plans import Expectation
+from streams.associator.reducer import DEFAULT_PATIENCE, Reduced
+from streams.bus import Bus, Message, PartitionLost, Position
+from streams.envelope import pack, unpack
+from streams.roots import handler_of, put_association
+from streams.store import Store
+from streams.topics import ASSOCIATOR_STATE, FAILURES, PLAN
+
+GROUP: Final = "associator"
+SOURCES: Final = (PLAN, "cal", FAILURES)
+"""What it reads."""
+
+log = structlog.get_logger("calstream")
+
+
+class HostedAssociator:
+    """A member of the associator's group; one at a time is its owner, the others stand by.
+
+    Parameters
+    ----------
+    bus : Bus
+        With the topics there.
+    store : Store
+        Where plans are read from, and associations put.
+    recipe : callable
+        ``recipe(digest)`` returns a recipe, for the services that it hands stages to.
+    patience : Patience, optional
+        How long to wait for members.
+    """
+
+    def __init__(
+        self,
+        bus: Bus,
+        store: Store,
+        recipe: Callable[[str], Recipe],
+        patience: Patience = DEFAULT_PATIENCE,
+    ) -> None:
+        self._bus = bus
+        self._store = store
+        self._recipe = recipe
+        self._patience = patience
+        self._consumer = bus.consumer(GROUP, SOURCES, exclusive=True)
+        self._held: Mapping[Position, int] = {}
+        self._associator = Associator(patience)
+
+    @property
+    def owner(self) -> bool:
+        """Tell whether this member is the owner."""
+        return bool(self._held)
+
+    @property
+    def open(self) -> int:
+        """Return how many associations have something to say that is not said yet."""
+        return self._associator.open()
+
+    def next_due(self) -> float | None:
+        """Return when the next association goes out if nothing comes; seconds since 1970."""
+        return self._associator.next_due() if self.owner else None
+
+    def turn(self, timeout: float = 0.0, *, finish: bool = False) -> bool:
+        """Take what has come, and say what is due; return whether anything came or was said.
+
+        Parameters
+        ----------
+        timeout : float, optional
+            How long to wait for something to come, seconds.
+        finish : bool, optional
+            Whether nothing more will come: then what is left to say is said, if nothing came indeed.
+        """
+        messages = self._consumer.poll(timeout)
+        if (held := dict(self._consumer.keep())) != self._held:
+            self._take_over(held)
+        messages = [message for message in messages if held.get(message.position) == message.epoch]
+        if not self.owner:
+            return False
+        reduced = [one for message in messages for one in self._take(message)]
+        if not messages:
+            reduced = self._associator.finish() if finish else self._associator.tick(time.time())
+        outputs = [pack(event) for one in reduced for event in self._events(one)]
+        changed = pieces(reduced)
+        if not messages and not outputs and not changed:
+            return False
+        try:
+            self._consumer.commit(messages, [*outputs, *changed])
+        except PartitionLost:
+            self._held = {}
+            return True
+        return True
+
+    def close(self) -> None:
+        """Leave the group."""
+        self._consumer.close()
+
+    def _take_over(self, held: Mapping[Position, int]) -> None:
+        """Go on where the owner before has left off."""
+        gained = any(self._held.get(position) != epoch for position, epoch in held.items())
+        self._held = held
+        if gained:
+            self._associator = Associator(self._patience)
+            self._associator.restore(remembered(self._bus.read(ASSOCIATOR_STATE)))
+            self._consumer.rewind()
+
+    def _take(self, message: Message) -> Iterator[Reduced]:
+        try:
+            event = unpack(message)
+            if isinstance(event, PlanEvent):
+                with self._store.fetch(event.plan) as path:
+                    plan = Plan.model_validate_json(path.read_bytes())
+                yield self._associator.take(Expectation.of(event, plan), time.time())
+            elif isinstance(event, ProductEvent | FailureEvent):
+                yield self._associator.take(event, time.time())
+        except (CalstreamError, ValueError) as error:
+            log.error("left out", topic=message.topic, key=message.key, reason=str(error))
+
+    def _events(self, reduced: Reduced) -> Iterator[Event]:
+        for emission in reduced.emissions:
+            recipe = self._recipe(emission.recipe.digest)
+            artifact = put_association(self._store, emission.association)
+            yield to_event(emission, artifact, handler_of(emission.stage, recipe))
+        for refused in reduced.refused:
+            log.warning("refused", exposure=refused.name, reason=refused.reason)

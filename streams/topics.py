@@ -1,0 +1,39 @@
+"""All topics: their names, and how long their messages are kept."""
+
+from __future__ import annotations
+
+from typing import Final
+
+from schemas.naming import LEVELS
+from streams.bus import Topic
+
+ASSOCIATION: Final = "association"
+FAILURES: Final = "failures"
+PLAN: Final = "plan"
+LINES: Final = "lines"
+"""Records of the named streams of work, by name."""
+SERVICES: Final = "services"
+"""Records of the running services, by service and instance."""
+ASSOCIATOR_STATE: Final = "associator-state"
+"""What the associator remembers, piece by piece."""
+
+EVENTS: Final = (*LEVELS, ASSOCIATION, FAILURES, PLAN)
+"""Topics of events."""
+
+TOPICS: Final = (
+    *(Topic(name=name) for name in EVENTS),
+    Topic(name=LINES, compacted=True),
+    Topic(name=SERVICES, compacted=True),
+    Topic(name=ASSOCIATOR_STATE, compacted=True, max_bytes=8 * 2**20),
+)
+"""Every topic but those of dead letters. Events are kept for ever unless the operator says otherwise."""
+
+
+def dead_letters(topic: str, service: str) -> str:
+    """Return the name of the topic that takes what a service could not process of a topic."""
+    return f"{topic}.{service}.dlq"
+
+
+def is_dead_letters(topic: str) -> bool:
+    """Tell whether a topic holds dead letters."""
+    return topic.endswith(".dlq")
