@@ -1,0 +1,98 @@
+"""Where a pipeline lives: its bus and its store, as options, environment or the folder at hand say."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Final
+
+from schemas.errors import UsageError
+from streams.bus import Bus
+from streams.store import Store
+from streams.topics import TOPICS
+
+BUS: Final = "CALSTREAM_BUS"
+STORE: Final = "CALSTREAM_STORE"
+DATA: Final = Path("calstream-data")
+"""Folder in which `calstream up` begins where nothing is said."""
+
+
+@dataclass(frozen=True, kw_only=True)
+class Address:
+    """Where bus and store are.
+
+    Attributes
+    ----------
+    bus, store : str
+        URLs.
+    """
+
+    bus: str
+    store: str
+
+    def environment(self) -> dict[str, str]:
+        """Return the variables that lead other commands here."""
+        return {BUS: self.bus, STORE: self.store}
+
+
+@dataclass(frozen=True, kw_only=True)
+class Site:
+    """An open bus with all topics, and a store.
+
+    Attributes
+    ----------
+    bus : Bus
+        Events.
+    store : Store
+        Products, manifests, recipes.
+    address : Address
+        Where they are.
+    """
+
+    bus: Bus
+    store: Store
+    address: Address
+
+
+def address(
+    bus: str | None, store: str | None, *, create: bool = False, environ: Mapping[str, str] = os.environ
+) -> Address:
+    """Return where bus and store are.
+
+    Parameters
+    ----------
+    bus, store : str, optional
+        As given on the command line; CALSTREAM_BUS and CALSTREAM_STORE when absent, else ``calstream-data``
+        in the current folder.
+    create : bool, optional
+        Whether ``calstream-data`` may be new.
+
+    Raises
+    ------
+    UsageError
+        If nothing says where.
+    """
+    here = DATA.absolute()
+    default = create or here.is_dir()
+    bus = bus or environ.get(BUS) or (f"embedded:{here / 'bus'}" if default else None)
+    store = store or environ.get(STORE) or (str(here / "store") if default else None)
+    for name, option, found in ((BUS, "--bus", bus), (STORE, "--store", store)):
+        if found is None:
+            raise UsageError(
+                f"nothing says where the {option[2:]} is: there is no folder {DATA} here; give {option}, or "
+                f"set {name}, or start one with `calstream up`"
+            )
+    assert bus is not None
+    assert store is not None
+    return Address(bus=bus, store=store)
+
+
+def open_site(where: Address) -> Site:
+    """Open a bus and a store, and make the topics that are not there."""
+    from streams.bus.opening import open_bus
+
+    bus = open_bus(where.bus)
+    bus.create_topics(TOPICS)
+    return Site(bus=bus, store=Store(where.store), address=where)
