@@ -52,7 +52,7 @@ def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -
             manifest = _compute(run, tools)
             outcome = "complete"
         log.info(outcome, **manifest.timing)
-        return _event(run, manifest, outcome, tools)
+        return event_of(run, manifest, outcome, tools)
 
 
 def _compute(run: Run, tools: Tools) -> Manifest:
@@ -154,7 +154,8 @@ def _artifact_of(item: Input, event: Event, store: Store) -> Artifact:
     return store.claim(item.uri, item.digest)
 
 
-def _event(run: Run, manifest: Manifest, outcome: str, tools: Tools) -> ProductEvent:
+def event_of(run: Run, manifest: Manifest, outcome: str, tools: Tools) -> ProductEvent:
+    """Return the event that says what a run made, as its manifest lists it."""
     event = run.event
     recipe = tools.recipe(event)
     keywords: dict[str, Scalar] = {**event.keywords, **manifest.keywords}

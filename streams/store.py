@@ -100,7 +100,7 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Remove a folder with what is in it; one that is not there is no error."""
-        with contextlib.suppress(FileNotFoundError), explained(path, "written"):
+        with explained(path, "written"), contextlib.suppress(FileNotFoundError):
             self._fs.rm(f"{self._root}/{path}", recursive=True)
 
     @contextlib.contextmanager
