@@ -98,10 +98,41 @@ class Store:
                 for file in Path(temporary).iterdir():
                     self._fs.put_file(str(file), f"{self._root}/{path}/{file.name}")
 
+    def names(self, path: str) -> list[str]:
+        """Return the names of what lies in a folder; one that is not there is empty."""
+        with explained(path, "read"):
+            try:
+                found = self._fs.ls(f"{self._root}/{path}", detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(str(name).rstrip("/").rpartition("/")[2] for name in found)
+
     def remove(self, path: str) -> None:
         """Remove a folder with what is in it; one that is not there is no error."""
         with explained(path, "written"), contextlib.suppress(FileNotFoundError):
             self._fs.rm(f"{self._root}/{path}", recursive=True)
+
+    def remove_if_empty(self, path: str) -> None:
+        """Remove a folder if there is nothing in it."""
+        if self.local:  # elsewhere there are no folders but in names
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{self._root}/{path}")
+
+    def size(self, path: str) -> int:
+        """Return how many bytes there are in a file, or in all files of a folder; links count nothing."""
+        full = f"{self._root}/{path}"
+        with explained(path, "read"), contextlib.suppress(FileNotFoundError):
+            return _size(full) if self.local else int(self._fs.du(full))
+        return 0
+
+    def inside(self, uri: str) -> str | None:
+        """Return the path in this store of a URI, links followed; None for what lies elsewhere."""
+        here = local_path(uri)
+        if not self.local or here is None:
+            start = self.uri("")
+            return uri.removeprefix(start) if uri.startswith(start) and not self.local else None
+        root, path = Path(self._root).resolve(), here.resolve()
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
     @contextlib.contextmanager
     def fetch(self, artifact: Artifact) -> Iterator[Path]:
@@ -157,6 +188,15 @@ def _demand_size(path: Path, artifact: Artifact) -> None:
         raise Unprocessable(
             f"{path}: {size} bytes where its event says {artifact.size}; the file was changed"
         )
+
+
+def _size(path: str) -> int:
+    if os.path.islink(path):
+        return 0
+    if not os.path.isdir(path):
+        return os.stat(path).st_size
+    with os.scandir(path) as found:
+        return sum(_size(entry.path) for entry in found)
 
 
 def _link_bytes(target: Path, content: bytes) -> bool:
