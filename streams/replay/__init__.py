@@ -7,7 +7,7 @@ changed is computed again with all that depends on it, once.
 from __future__ import annotations
 
 from streams.replay.campaign import Campaign, prepare, publish
-from streams.replay.forecast import Forecast, forecast
+from streams.replay.forecast import Forecast, forecast, tools_of
 from streams.replay.recipes import derived, new_recipes
 from streams.replay.selection import TOPICS, Conditions, Selection, choose
 
@@ -23,4 +23,5 @@ __all__ = [
     "new_recipes",
     "prepare",
     "publish",
+    "tools_of",
 ]

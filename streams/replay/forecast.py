@@ -9,11 +9,12 @@ from __future__ import annotations
 
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
 
+from processors.recipes import merged
 from schemas.canonical import digest
 from schemas.content import file_digest
 from schemas.errors import CalstreamError
@@ -28,7 +29,10 @@ from streams.associator.plans import Expectation, route
 from streams.bus import Bus
 from streams.current import events_of
 from streams.execution import event_of
+from streams.manifest_files import StoreLedger
 from streams.planning import Run, Tools, planned
+from streams.references import ReferenceLibrary
+from streams.replacements import allowed_packages, resolver
 from streams.replay.campaign import Campaign
 from streams.roots import handler_after, handler_of
 from streams.site import Site
@@ -112,6 +116,35 @@ def forecast(campaign: Campaign, site: Site, tools: Callable[[Recipe], Tools]) -
         others=walk.others,
         reasons=tuple(dict.fromkeys(walk.reasons)),
     )
+
+
+def tools_of(site: Site, campaign: Campaign, environ: Mapping[str, str]) -> Callable[[Recipe], Tools]:
+    """Return what gives the tools of a stage for events under a recipe, as a service has them.
+
+    Parameters
+    ----------
+    site : Site
+        Bus and store.
+    campaign : Campaign
+        Whose recipes need not be in the store yet.
+    environ : mapping of str to str
+        Environment, for the packages that steps may be taken from.
+    """
+    libraries: dict[str | None, ReferenceLibrary] = {}
+    resolve = resolver(allowed_packages(environ))
+
+    def tools(recipe: Recipe) -> Tools:
+        context = merged(recipe).crds_context
+        library = libraries.setdefault(context, ReferenceLibrary(context=context))
+        return Tools(
+            store=site.store,
+            library=library,
+            ledger=StoreLedger(site.store),
+            recipe=lambda event: campaign.recipes[event.recipe.digest],
+            resolve=resolve,
+        )
+
+    return tools
 
 
 class _Walk:
