@@ -8,7 +8,7 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from importlib.metadata import version
 from pathlib import Path
@@ -32,8 +32,16 @@ from streams.store import Store
 log = structlog.get_logger("calstream")
 
 
-def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -> ProductEvent:
-    """Do what an event asks of a stage; return the event to publish.
+@dataclass(frozen=True)
+class Handled:
+    """The event to publish, and the manifest of its run."""
+
+    event: ProductEvent
+    manifest: Manifest
+
+
+def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -> Handled:
+    """Do what an event asks of a stage.
 
     Raises
     ------
@@ -49,10 +57,20 @@ def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -
         if manifest is None:
             tools.ledger.begin(run)
             log.info("started")
-            manifest = _compute(run, tools)
-            outcome = "complete"
+            manifest, outcome = _computed(run, tools)
         log.info(outcome, **manifest.timing)
-        return _event(run, manifest, outcome, tools)
+        return Handled(_event(run, manifest, outcome, tools), manifest)
+
+
+def _computed(run: Run, tools: Tools) -> tuple[Manifest, str]:
+    """Return the manifest of a run that was not finished when it was looked up, and the outcome."""
+    try:
+        return _compute(run, tools), "complete"
+    except Exception:
+        # Another attempt may have been finished meanwhile, and have swept what this one was writing.
+        if (manifest := tools.ledger.finished(run)) is None:
+            raise
+        return manifest, "cached"
 
 
 def _compute(run: Run, tools: Tools) -> Manifest:

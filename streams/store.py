@@ -98,6 +98,15 @@ class Store:
                 for file in Path(temporary).iterdir():
                     self._fs.put_file(str(file), f"{self._root}/{path}/{file.name}")
 
+    def names(self, path: str) -> list[str]:
+        """Return the names of what lies in a folder; one that is not there is empty."""
+        with explained(path, "read"):
+            try:
+                found = self._fs.ls(f"{self._root}/{path}", detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(str(name).rstrip("/").rpartition("/")[2] for name in found)
+
     def remove(self, path: str) -> None:
         """Remove a folder with what is in it; one that is not there is no error."""
         with contextlib.suppress(FileNotFoundError), explained(path, "written"):
