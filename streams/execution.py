@@ -10,6 +10,7 @@ import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -147,11 +148,16 @@ def _needed(step: Step, settings: StepSettings) -> tuple[str, ...]:
 
 def _stamp(tools: Tools) -> dict[str, Any]:
     return {
-        "CAL_VER": (version("calstream"), "Calibration software version number"),
+        "CAL_VER": (_version("calstream"), "Calibration software version number"),
         "CAL_VCS": ("calstream", "Calibration software"),
-        "CRDS_VER": (version("crds"), "Version of CRDS file selection software used"),
+        "CRDS_VER": (_version("crds"), "Version of CRDS file selection software used"),
         "CRDS_CTX": (tools.library.context(), "CRDS context (.pmap) used to select ref files"),
     }
+
+
+@cache
+def _version(distribution: str) -> str:
+    return version(distribution)
 
 
 @contextlib.contextmanager

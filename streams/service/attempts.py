@@ -87,7 +87,7 @@ class ServiceLedger(StoreLedger):
 def mark(store: Store, event_id: str, run_key: str) -> int:
     """Mark an attempt at an event; return which one it is, from 1."""
     folder = attempts_folder(event_id)
-    return next(n for n in count(1) if store.put_if_absent(f"{folder}/{n}", run_key.encode()))
+    return next(n for n in count(1) if store.put_if_absent(f"{folder}/{n}", run_key.encode(), durable=False))
 
 
 def demand_hope(store: Store, event_id: str, number: int) -> None:
