@@ -12,6 +12,7 @@ from multiprocessing.connection import wait
 from typing import Final
 
 import structlog
+from prometheus_client import CollectorRegistry
 
 from schemas.errors import Retriable, Unprocessable
 from schemas.recipe import Recipe
@@ -19,6 +20,7 @@ from schemas.records import Work
 from streams.bus import Bus, PartitionLost, Position, Topic
 from streams.dispatch import is_for
 from streams.envelope import unpack
+from streams.metrics import ServiceMetrics
 from streams.recipes import RecipeShelf
 from streams.service.announcing import Announcer
 from streams.service.child import ChildOptions, stage_of
@@ -27,7 +29,6 @@ from streams.service.messages import Answer, Failed, Finished, Task
 from streams.service.options import ServiceOptions
 from streams.service.outcomes import Outcomes
 from streams.service.slot import Died, Slot
-from streams.service.telling import Telling, Untold
 from streams.service.window import Entry, Window
 from streams.site import Site
 from streams.stages import Stage
@@ -52,8 +53,8 @@ class Service:
         What it does and how.
     stopping : callable
         Tells whether it shall stop: 0 no, 1 when what is in work is done, 2 at once.
-    telling : Telling, optional
-        Told of everything.
+    registry : CollectorRegistry, optional
+        Where its metrics are collected; one of its own when absent.
     """
 
     def __init__(
@@ -61,22 +62,28 @@ class Service:
         site: Site,
         options: ServiceOptions,
         stopping: Callable[[], int],
-        telling: Telling | None = None,
+        registry: CollectorRegistry | None = None,
     ) -> None:
         self._bus: Bus = site.bus
         self._store = site.store
         self._options = options
         self._stopping = stopping
-        self._telling: Telling = telling or Untold()
         self._stages: tuple[Stage, ...] = tuple(stage_of(reference) for reference in options.stages)
         self._topics = tuple(dict.fromkeys(stage.source for stage in self._stages))
+        self._metrics = ServiceMetrics(
+            options.name,
+            self._topics,
+            (stage.name for stage in self._stages),
+            dict.fromkeys(stage.target for stage in self._stages),
+            registry or CollectorRegistry(),
+        )
         self._bus.create_topics(Topic(name=dead_letters(topic, options.name)) for topic in self._topics)
         self._recipes = RecipeShelf(self._store)
         self._announcer = Announcer(self._bus, options.name)
         self._window = Window()
         self._hurdle = Hurdle()
         self._space = Space(self._store, options.free)
-        self._outcomes = Outcomes(options.name, self._store, self._hurdle, self._telling)
+        self._outcomes = Outcomes(options.name, self._store, self._hurdle, self._metrics)
         self._number = 0
         self._first_ready: float | None = None
         self._looked_at_lag = 0.0
@@ -131,6 +138,7 @@ class Service:
 
     def _turn(self) -> None:
         self.turned = time.monotonic()
+        self._metrics.turned()
         try:
             self._dispatch()
             self._fetch()
@@ -190,7 +198,7 @@ class Service:
                 entry.stage = stage
                 return True
         entry.outputs = ()
-        self._telling.event(message.topic, "not_its_own")
+        self._metrics.event(message.topic, "not_its_own")
         return False
 
     def _give(self, slot: Slot, entry: Entry) -> None:
@@ -199,7 +207,7 @@ class Service:
         self._number += 1
         entry.given, entry.tries = True, entry.tries + 1
         if entry.tries > 1:
-            self._telling.retried()
+            self._metrics.event(entry.message.topic, "retried", entry.stage.name)
         try:
             slot.give(entry, Task(number=self._number, value=entry.message.value, stage=reference))
         except Died as death:
@@ -231,7 +239,7 @@ class Service:
     def _answered(self, slot: Slot, answer: Answer) -> None:
         entry, slot.entry = slot.entry, None
         assert entry is not None
-        self._telling.child_memory(max(slot.memory for slot in self._slots))
+        self._metrics.child_memory(max(slot.memory for slot in self._slots))
         if slot.worn():
             slot.stop()
             slot.start()
@@ -290,15 +298,22 @@ class Service:
 
     def _tell(self) -> None:
         working = [slot for slot in self._slots if slot.entry is not None and not slot.entry.lost]
-        self._telling.in_work(len(working))
+        self._metrics.in_work(len(working))
         sentence = self._hurdle.sentence
-        self._telling.waiting(bool(sentence))
+        self._metrics.waiting(bool(sentence))
         self._announcer.say(
             state="waiting" if sentence else "ready", sentence=sentence, in_work=tuple(self._works(working))
         )
         if time.monotonic() - self._looked_at_lag > 5:
             self._looked_at_lag = time.monotonic()
-            self._telling.lag(self._bus.lag(self._options.name, self._topics))
+            self._metrics.lag(self._bus.lag(self._options.name, self._topics))
+            times = {topic: self._oldest(topic) for topic in self._topics}
+            self._metrics.oldest(times)
+
+    def _oldest(self, topic: str) -> float | None:
+        """Return when the oldest message of a topic that is not done was published."""
+        times = [entry.message.timestamp for entry in self._window if entry.message.topic == topic]
+        return min(times, default=None)
 
     def _works(self, slots: list[Slot]) -> Iterator[Work]:
         since = time.time() - time.monotonic()

@@ -6,17 +6,16 @@ import time
 from typing import Final
 
 import structlog
-from ulid import ULID
 
 from schemas.errors import CalstreamError
-from schemas.events import Event, ProductEvent, parse_event
+from schemas.events import ProductEvent, parse_event
 from streams.deadletters import dead_letter
 from streams.dispatch import failure_of
 from streams.envelope import pack, unpack
+from streams.metrics import ServiceMetrics
 from streams.service.attempts import FAILURES, note_failure
 from streams.service.hurdle import Hurdle
 from streams.service.messages import Failed, Finished
-from streams.service.telling import Telling
 from streams.service.window import Entry
 from streams.store import Store
 
@@ -37,15 +36,15 @@ class Outcomes:
         Where failures are marked.
     hurdle : Hurdle
         Told of failures that are nobody's fault.
-    telling : Telling
+    metrics : ServiceMetrics
         Told of everything.
     """
 
-    def __init__(self, service: str, store: Store, hurdle: Hurdle, telling: Telling) -> None:
+    def __init__(self, service: str, store: Store, hurdle: Hurdle, metrics: ServiceMetrics) -> None:
         self._service = service
         self._store = store
         self._hurdle = hurdle
-        self._telling = telling
+        self._metrics = metrics
         self._successes = 0
 
     def finished(self, entry: Entry, answer: Finished) -> None:
@@ -55,10 +54,10 @@ class Outcomes:
         entry.outputs = (pack(result, entry.message.headers.get("traceparent")),)
         self._successes += 1
         self._hurdle.passed()
-        self._telling.event(entry.message.topic, answer.outcome)
-        self._telling.took(result.stage, answer.seconds, answer.parts)
-        self._telling.written(answer.written)
-        self._telling.latency(result.topic, age(result))
+        self._metrics.event(entry.message.topic, answer.outcome, result.stage)
+        self._metrics.took(result.stage, answer.seconds, answer.parts)
+        self._metrics.written(answer.written)
+        self._metrics.latency_of(result.generation, result.topic)
 
     def failed(self, entry: Entry, answer: Failed) -> None:
         """Give the event up, or let it be tried again."""
@@ -93,8 +92,8 @@ class Outcomes:
                 pack(failure_of(stage, event, error, sentence), message.headers.get("traceparent"))
             )
         entry.outputs = tuple(outputs)
-        self._telling.event(message.topic, "failed")
-        self._telling.dead_letter(message.topic)
+        self._metrics.event(message.topic, "failed", entry.stage.name if entry.stage else "")
+        self._metrics.dead_letter(message.topic)
         log.error("dead letter", topic=message.topic, key=message.key, reason=sentence)
 
     def _again_later(self, entry: Entry, answer: Failed) -> None:
@@ -106,8 +105,3 @@ class Outcomes:
         pause = self._hurdle.met(answer.sentence)
         entry.given, entry.not_before = False, time.monotonic() + pause
         log.warning("waiting", exposure=entry.message.key, reason=answer.sentence, seconds=pause)
-
-
-def age(event: Event) -> float:
-    """Return the seconds since the root of an event came in, as its generation tells."""
-    return max(0.0, time.time() - ULID.from_str(event.generation).timestamp)
