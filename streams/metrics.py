@@ -131,16 +131,16 @@ class ServiceMetrics:
         for part, spent in (parts or {}).items():
             self._families.step.labels(self._service, stage, part).observe(spent)
 
-    def latency(self, seconds: float, topic: str) -> None:
+    def latency(self, topic: str, seconds: float) -> None:
         """Tell how long after the arrival of its exposure a product was published on a topic."""
         self._families.latency.labels(self._service, topic).observe(max(0.0, seconds))
 
-    def latency_of(self, generation: str, topic: str, now: float | None = None) -> None:
+    def latency_of(self, topic: str, generation: str, now: float | None = None) -> None:
         """Tell the same of a product of a generation, a ULID whose time is that of the arrival."""
         from ulid import ULID
 
         began = float(ULID.from_str(generation).timestamp)
-        self.latency((time.time() if now is None else now) - began, topic)
+        self.latency(topic, (time.time() if now is None else now) - began)
 
     def written(self, size: int) -> None:
         """Count bytes of products that were stored."""

@@ -3,13 +3,14 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
 from streams.bus import Bus, Position
 from streams.roster import Service, services
-from streams.topics import ASSOCIATION, FAILURES, PLAN, is_dead_letters
+from streams.topics import ASSOCIATION, FAILURES, PLAN, SETTLED, is_dead_letters
 
 READERS: Final[Mapping[str, tuple[str, ...]]] = {
     "detector1": ("raw",),
@@ -58,7 +59,7 @@ class Reading:
     oldest : float, optional
         For how many seconds its oldest message waits; None without lag.
     dead_letters : int
-        Messages of the topic that it could not process.
+        Messages of the topic that it could not process, and of which nobody has disposed.
     """
 
     topic: str
@@ -130,7 +131,7 @@ def look(
     earlier: Overview | None = None,
     now: float | None = None,
 ) -> Overview:
-    """Return a pipeline as it is now; no topic is read for it but that of the services.
+    """Return a pipeline as it is now; only short topics are read for it: of services and settled letters.
 
     Parameters
     ----------
@@ -304,12 +305,12 @@ def _readers_of(topic: str, readers: Mapping[str, Sequence[str]]) -> list[str]:
 
 
 def _letters(bus: Bus) -> dict[tuple[str, str], int]:
-    """Return how many dead letters there are, by topic and group."""
-    found: dict[tuple[str, str], int] = {}
-    for name in bus.topics():
-        if is_dead_letters(name):
-            topic, _, service = name.removesuffix(".dlq").rpartition(".")
-            count = _count(bus.offsets_at(name, _FIRST), bus.offsets_at(name, _END))
-            place = topic, service.partition("+")[0]
-            found[place] = found.get(place, 0) + count
+    """Return how many dead letters are neither retried nor dropped, by topic and group."""
+    found: Counter[tuple[str, str]] = Counter()
+    names = [name for name in bus.topics() if is_dead_letters(name)]
+    settled = Counter(m.key.partition("/")[0] for m in bus.read(SETTLED) if m.value) if names else Counter()
+    for name in names:
+        topic, _, service = name.removesuffix(".dlq").rpartition(".")
+        there = _count(bus.offsets_at(name, _FIRST), bus.offsets_at(name, _END))
+        found[topic, service.partition("+")[0]] += max(0, there - settled[name])
     return found

@@ -16,6 +16,8 @@ SERVICES: Final = "services"
 """Records of the running services, by service and instance."""
 ASSOCIATOR_STATE: Final = "associator-state"
 """What the associator remembers, piece by piece."""
+SETTLED: Final = "dlq-settled"
+"""What became of dead letters, by topic, partition and offset."""
 
 EVENTS: Final = (*LEVELS, ASSOCIATION, FAILURES, PLAN)
 """Topics of events."""
@@ -25,6 +27,7 @@ TOPICS: Final = (
     Topic(name=LINES, compacted=True),
     Topic(name=SERVICES, compacted=True),
     Topic(name=ASSOCIATOR_STATE, compacted=True, max_bytes=8 * 2**20),
+    Topic(name=SETTLED, compacted=True),
 )
 """Every topic but those of dead letters. Events are kept for ever unless the operator says otherwise."""
 

@@ -20,6 +20,11 @@ COMMANDS: Final[Mapping[str, str]] = {
     "steps": "streams.cli.steps:command",
     "recipe": "streams.cli.recipe:app",
     "inspect": "streams.cli.inspection:command",
+    "status": "streams.cli.status:command",
+    "top": "streams.cli.top:command",
+    "topics": "streams.cli.topics:app",
+    "services": "streams.cli.services:command",
+    "trace": "streams.cli.trace:command",
 }
 """Module and object of each command, in the order of the help."""
 

@@ -18,7 +18,7 @@ def work(detector1: ServiceMetrics, associator: ServiceMetrics, turn: int) -> No
     for outcome in OUTCOMES:
         detector1.event("raw", outcome)
     detector1.took("detector1", 0.3, {"jump": 0.2, "write": 0.1})
-    detector1.latency(2.0, "ramp")
+    detector1.latency("ramp", 2.0)
     detector1.dead_letter("raw")
     detector1.written(2**20)
     detector1.in_work(2)

@@ -66,8 +66,8 @@ def test_latency_counts_from_the_time_of_the_generation(
     metrics: ServiceMetrics, registry: CollectorRegistry
 ) -> None:
     generation = str(ULID.from_timestamp(1_000_000.0))
-    metrics.latency_of(generation, "rate", now=1_000_040.0)
-    metrics.latency_of(generation, "rate", now=999_999.0)  # the clock was set back
+    metrics.latency_of("rate", generation, now=1_000_040.0)
+    metrics.latency_of("rate", generation, now=999_999.0)  # the clock was set back
     assert value(registry, "end_to_end_latency_seconds_sum", topic="rate") == pytest.approx(40)
     assert value(registry, "end_to_end_latency_seconds_count", topic="rate") == 2
 
