@@ -41,6 +41,8 @@ class ChildOptions:
         What it may be asked for, as ``module:NAME``.
     step_packages : tuple of str
         Packages that recipes may take steps from.
+    warm : bool
+        Whether to load the kernels before the first task.
     log_level : int
         The least level of logs that is shown.
     log_format : str
@@ -50,6 +52,7 @@ class ChildOptions:
     store: str
     stages: tuple[str, ...]
     step_packages: tuple[str, ...] = ()
+    warm: bool = False
     log_level: int = 30
     log_format: str = "console"
 
@@ -65,6 +68,10 @@ def main(pipe: Connection, options: ChildOptions) -> None:
     use_kernel_cache()
     configure(options.log_level, "json" if options.log_format == "json" else "console")
     work = Worker(options, pipe.send)
+    if options.warm:
+        from streams.warm import warm
+
+        warm()
     pipe.send(Ready())
     while True:
         try:

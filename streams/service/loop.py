@@ -92,6 +92,7 @@ class Service:
             store=site.address.store,
             stages=options.stages,
             step_packages=options.step_packages,
+            warm=options.warm,
             log_level=options.log_level,
             log_format=options.log_format,
         )

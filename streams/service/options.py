@@ -35,6 +35,8 @@ class ServiceOptions:
         Fraction of the store's disk that must be free; below, nothing new begins.
     step_packages : tuple of str
         Packages that recipes may take steps from.
+    warm : bool
+        Whether children load the kernels before they are ready.
     metrics_port : int
         Of its metrics; 0 for any.
     log_level : int
@@ -54,6 +56,7 @@ class ServiceOptions:
     linger: float = 0.02
     free: float = 0.1
     step_packages: tuple[str, ...] = ()
+    warm: bool = False
     metrics_port: int = 0
     log_level: int = 30
     log_format: str = "console"
