@@ -3,6 +3,7 @@
 One small protocol; each implementation passes the same contract tests.
 """
 
+from streams.bus.opening import open_bus
 from streams.bus.protocol import (
     PARTITIONS,
     Bus,
@@ -18,5 +19,5 @@ from streams.bus.protocol import (
 
 __all__ = [
     "PARTITIONS", "Bus", "Consumer", "Member", "Message", "Outgoing", "PartitionLost", "Position", "Topic",
-    "partition_of",
+    "open_bus", "partition_of",
 ]  # fmt: skip

@@ -19,6 +19,7 @@ from streams.bus.protocol import (
     Topic,
     partition_of,
 )
+from streams.bus.sharing import Subscriber, owners, portions
 
 
 class MemoryBus:
@@ -73,6 +74,8 @@ class MemoryBus:
         with self._changed:
             self._demand(names)
             member = MemoryConsumer(self, group, names, exclusive=exclusive)
+            self._groups[group].joined += 1
+            member.number = self._groups[group].joined
             self._groups[group].members.append(member)
             self._rebalance(group)
             return member
@@ -81,8 +84,8 @@ class MemoryBus:
         """Return the living members of a group."""
         with self._changed:
             return [
-                Member(name=f"{group}-{index}", positions=frozenset(member.keep()))
-                for index, member in enumerate(self._groups[group].members)
+                Member(name=f"{group}-{member.number}", positions=frozenset(member.keep()))
+                for member in self._groups[group].members
             ]
 
     def committed(self, group: str, topics: Iterable[str]) -> dict[Position, int]:
@@ -144,6 +147,8 @@ class MemoryBus:
         for output in outputs:
             partition = partition_of(output.key, self._partitions)
             log = self._logs[output.topic][partition]
+            past = self._sequence[output.topic]
+            now = max(time.time(), past[-1].timestamp if past else 0)  # the clock may be set back
             message = Message(
                 topic=output.topic,
                 key=output.key,
@@ -151,7 +156,7 @@ class MemoryBus:
                 headers=dict(output.headers),
                 partition=partition,
                 offset=len(log),
-                timestamp=time.time(),
+                timestamp=now,
             )
             log.append(message)
             self._sequence[output.topic].append(message)
@@ -163,16 +168,20 @@ class MemoryBus:
                 raise UsageError(f"there is no topic {topic!r}; create it first")
 
     def _rebalance(self, group: str) -> None:
-        members = self._groups[group].members
-        self._groups[group].epoch += 1
-        for index, member in enumerate(members):
-            share = 1 if member.exclusive else len(members)
-            mine = {
-                position
-                for position in self._positions(member.subscribed)
-                if (index == 0 if member.exclusive else position[1] % share == index)
-            }
-            member.assign(mine, self._groups[group].committed, self._groups[group].epoch)
+        known = self._groups[group]
+        known.epoch += 1
+        by_number = {member.number: member for member in known.members}
+        wanted = owners(
+            [
+                Subscriber(number=number, topics=frozenset(m.subscribed), exclusive=m.exclusive)
+                for number, m in by_number.items()
+            ],
+            self._positions({topic for m in known.members for topic in m.subscribed}),
+            {at: number for number, m in by_number.items() for at in m.keep()},
+        )
+        for number, member in by_number.items():
+            mine = {at for at, owner in wanted.items() if owner == number}
+            member.assign(mine, known.committed, known.epoch)
 
 
 class _Group:
@@ -180,6 +189,7 @@ class _Group:
         self.members: list[MemoryConsumer] = []
         self.committed: dict[Position, int] = {}
         self.epoch = 0
+        self.joined = 0
 
 
 class MemoryConsumer:
@@ -190,8 +200,10 @@ class MemoryConsumer:
         self._group = group
         self.subscribed = topics
         self.exclusive = exclusive
+        self.number = 0
         self._positions: dict[Position, int] = {}
         self._epochs: dict[Position, int] = {}
+        self._last: Position | None = None
 
     def assign(self, positions: set[Position], committed: dict[Position, int], epoch: int) -> None:
         """Take over partitions; those that stay go on where they were polled."""
@@ -251,11 +263,12 @@ class MemoryConsumer:
 
     def _take(self, limit: int) -> list[Message]:
         found: list[Message] = []
-        for position, start in sorted(self._positions.items()):
-            topic, partition = position
-            batch = self._bus._logs[topic][partition][start : start + limit - len(found)]
-            found.extend(replace(message, epoch=self._epochs[position]) for message in batch)
-            self._positions[position] = start + len(batch)
-            if len(found) == limit:
-                break
+        ends = {(topic, p): len(self._bus._logs[topic][p]) for topic, p in self._positions}
+        waiting = {at: ends[at] - start for at, start in self._positions.items() if start < ends[at]}
+        for at, share in portions(waiting, limit, self._last).items():
+            start = self._positions[at]
+            batch = self._bus._logs[at[0]][at[1]][start : start + share]
+            found.extend(replace(message, epoch=self._epochs[at]) for message in batch)
+            self._positions[at] = start + share
+            self._last = at
         return found

@@ -1,21 +1,54 @@
-"""The bus that a URL means."""
+"""A bus by its URL."""
 
 from __future__ import annotations
+
+import difflib
+from collections.abc import Callable, Mapping
+from typing import Final
 
 from schemas.errors import UsageError
 from streams.bus.protocol import Bus
 
 
 def open_bus(url: str) -> Bus:
-    """Open the bus at ``memory:``, ``embedded:FOLDER`` or ``kafka://HOST:PORT``.
+    """Return the bus that a URL names; importing its client is left to this moment.
+
+    Parameters
+    ----------
+    url : str
+        ``memory:``, which is a new one at each call, or ``embedded:DIR``.
 
     Raises
     ------
     UsageError
-        If the URL is none of these.
+        If it names none.
     """
-    if url == "memory:":
-        from streams.bus.memory import MemoryBus
+    scheme, colon, rest = url.partition(":")
+    if colon and scheme in _OPENERS:
+        return _OPENERS[scheme](rest)
+    known = ", ".join(_SPELLINGS)
+    near = difflib.get_close_matches(scheme, _OPENERS, n=1)
+    guess = f"did you mean {near[0]}:{rest}?" if near else f"choose from {known}"
+    if not colon and "/" in url:
+        guess = f"did you mean embedded:{url}?"
+    raise UsageError(f"there is no bus {url!r}; {guess}")
 
-        return MemoryBus()
-    raise UsageError(f"{url!r} is no bus; write embedded:FOLDER, kafka://HOST:PORT or memory:")
+
+def _memory(rest: str) -> Bus:
+    from streams.bus.memory import MemoryBus
+
+    if rest:
+        raise UsageError(f"a bus in memory has no address, so memory:{rest} is none; write memory:")
+    return MemoryBus()
+
+
+def _embedded(rest: str) -> Bus:
+    from streams.bus.embedded import EmbeddedBus
+
+    if not rest:
+        raise UsageError("embedded: needs a folder; write embedded:DIR")
+    return EmbeddedBus(rest)
+
+
+_OPENERS: Final[Mapping[str, Callable[[str], Bus]]] = {"memory": _memory, "embedded": _embedded}
+_SPELLINGS: Final = ("memory:", "embedded:DIR")

@@ -10,7 +10,7 @@ from schemas.errors import UsageError
 from streams.bus import Outgoing, PartitionLost, partition_of
 from streams.bus.memory import MemoryBus
 
-FACTORIES = {"memory": MemoryBus}
+FACTORIES = {"memory": MemoryBus, "embedded": lambda: __import__("streams.bus.embedded").bus.embedded.EmbeddedBus(__import__("tempfile").mkdtemp())}
 
 
 @pytest.fixture(params=FACTORIES)
