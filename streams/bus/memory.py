@@ -113,6 +113,8 @@ class MemoryBus:
     def lag(self, group: str, topics: Iterable[str]) -> dict[str, int]:
         """Return for each topic how many messages the group has not committed."""
         with self._changed:
+            topics = list(topics)
+            self._demand(topics)
             committed = self._groups[group].committed
             return {
                 topic: sum(len(log) - committed.get((topic, p), 0) for p, log in enumerate(self._logs[topic]))
