@@ -184,6 +184,7 @@ class MemoryBus:
         for number, member in by_number.items():
             mine = {at for at, owner in wanted.items() if owner == number}
             member.assign(mine, known.committed, known.epoch)
+        self._changed.notify_all()
 
 
 class _Group:

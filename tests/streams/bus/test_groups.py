@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections import Counter
 
 import pytest
@@ -90,7 +91,7 @@ def test_a_partition_that_changed_hands_cannot_be_committed(bus):
     one = bus.consumer("g", ["raw"])
     batch = take(one, 60)
     two = bus.consumer("g", ["raw"])
-    mine, yours = settle([one, two], positions("raw"))
+    _, yours = settle([one, two], positions("raw"))
     gone = {m.position for m in batch if m.position in yours}
     with pytest.raises(PartitionLost, match="changed hands") as lost:
         one.commit(batch, [said("ramp", "a", "late")])
@@ -156,8 +157,10 @@ def test_one_who_stands_by_takes_over_while_it_waits(bus):
     settle([one], positions("raw"))
     two = bus.consumer("g", ["raw"], exclusive=True)
     timer = threading.Timer(0.1, one.close)
+    begin = time.monotonic()
     timer.start()
-    assert values(two.poll(30)) == [b"1"]
+    assert values(two.poll(60)) == [b"1"]
+    assert time.monotonic() - begin < 30, "it slept to the end"
     timer.join()
 
 
