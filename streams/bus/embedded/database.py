@@ -67,7 +67,8 @@ class Database:
             try:
                 yield self._connection()
             except sqlite3.Error as error:
-                self.close()
+                if _primary(error) != sqlite3.SQLITE_BUSY:
+                    self.close()  # whatever is wrong with it, the next use looks afresh
                 raise self._failure(error) from error
 
     @contextlib.contextmanager
@@ -124,9 +125,10 @@ class Database:
             self.path.parent.mkdir(parents=True, exist_ok=True)
         db = sqlite3.connect(self.path, timeout=self._patience, isolation_level=None, check_same_thread=False)
         try:
-            self._refuse_newer(db)
-            db.execute("PRAGMA auto_vacuum = INCREMENTAL")  # of effect in a new file only
-            self._insist(db, "PRAGMA journal_mode = WAL")
+            if self._version(db) == 0:
+                # of effect in a new file only; where it is not new they would wait for its other users
+                db.execute("PRAGMA auto_vacuum = INCREMENTAL")
+                self._insist(db, "PRAGMA journal_mode = WAL")
             db.execute("PRAGMA synchronous = FULL")
             db.execute("PRAGMA secure_delete = OFF")
             db.execute(f"PRAGMA wal_autocheckpoint = {_WAL_PAGES}")
@@ -137,7 +139,7 @@ class Database:
             raise
         return db
 
-    def _refuse_newer(self, db: sqlite3.Connection) -> int:
+    def _version(self, db: sqlite3.Connection) -> int:
         version: int = db.execute("PRAGMA user_version").fetchone()[0]
         if version > len(MIGRATIONS):
             raise UsageError(
@@ -147,11 +149,11 @@ class Database:
         return version
 
     def _migrate(self, db: sqlite3.Connection) -> None:
-        if self._refuse_newer(db) == len(MIGRATIONS):
+        if self._version(db) == len(MIGRATIONS):
             return
         self._begin(db)
         try:
-            for script in MIGRATIONS[self._refuse_newer(db) :]:  # another process may have been faster
+            for script in MIGRATIONS[self._version(db) :]:  # another process may have been faster
                 for statement in script:
                     db.execute(statement)
             db.execute(f"PRAGMA user_version = {len(MIGRATIONS)}")

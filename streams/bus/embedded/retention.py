@@ -60,5 +60,6 @@ class Retention:
             (pages,) = db.execute("PRAGMA page_count").fetchone()
             if free <= max(_FREE_PAGES, pages // 2):
                 return False
-            db.execute(f"PRAGMA incremental_vacuum({_GIVEN_BACK})").fetchall()
+            # execute() would step once, which gives back one page
+            db.executescript(f"PRAGMA incremental_vacuum({_GIVEN_BACK})")
         return True

@@ -1,4 +1,4 @@
-"""What can go wrong with the file of an embedded bus: one clear sentence, nothing lost, on when it is mended."""
+"""What can go wrong with the file of an embedded bus: a sentence, nothing lost, on when it is mended."""
 
 from __future__ import annotations
 
@@ -133,7 +133,7 @@ def test_a_file_that_another_process_holds_is_waited_for_and_then_told(bus, tmp_
     bus.publish([said("raw", "a", "1")])
     other = sqlite3.connect(tmp_path / NAME, isolation_level=None)
     other.execute("BEGIN IMMEDIATE")
-    with pytest.raises(Retriable, match="another process has held it for 0.2 s; try again"):
+    with pytest.raises(Retriable, match=r"another process has held it for 0\.2 s; try again"):
         bus.publish([said("raw", "a", "2")])
     assert values(bus.read("raw")) == [b"1"]
     other.execute("COMMIT")
@@ -151,7 +151,7 @@ def test_a_folder_without_rights_is_told(tmp_path):
     (tmp_path / NAME).chmod(0o644)
     os.seteuid(65534)
     try:
-        with pytest.raises(Unprocessable, match="cannot be written .*give yourself the right"):
+        with pytest.raises(Unprocessable, match=r"cannot be written .*give yourself the right"):
             EmbeddedBus(tmp_path).publish([said("raw", "a", "1")])
         with pytest.raises(Unprocessable, match="cannot be written"):
             EmbeddedBus(tmp_path / "below")
