@@ -60,7 +60,7 @@ def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -
             log.info("started")
             manifest, outcome = _computed(run, tools)
         log.info(outcome, **manifest.timing)
-        return Handled(_event(run, manifest, outcome, tools), manifest)
+        return Handled(event_of(run, manifest, outcome, tools), manifest)
 
 
 def _computed(run: Run, tools: Tools) -> tuple[Manifest, str]:
@@ -178,7 +178,8 @@ def _artifact_of(item: Input, event: Event, store: Store) -> Artifact:
     return store.claim(item.uri, item.digest)
 
 
-def _event(run: Run, manifest: Manifest, outcome: str, tools: Tools) -> ProductEvent:
+def event_of(run: Run, manifest: Manifest, outcome: str, tools: Tools) -> ProductEvent:
+    """Return the event that says what a run made, as its manifest lists it."""
     event = run.event
     recipe = tools.recipe(event)
     keywords: dict[str, Scalar] = {**event.keywords, **manifest.keywords}

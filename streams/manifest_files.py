@@ -22,6 +22,11 @@ def manifest_path(run_key: str) -> str:
     return f"{run_folder(run_key)}/manifest.json"
 
 
+def attempts_folder(event_id: str) -> str:
+    """Return the folder with the marks of attempts at an event."""
+    return f"attempts/{event_id}"
+
+
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Return a manifest as canonical JSON."""
     return canonical_json(manifest.model_dump(mode="json")).encode()
@@ -59,7 +64,7 @@ class StoreLedger:
     def begin(self, run: Run) -> None:
         """Mark an attempt, so that one that kills its process is counted all the same."""
         for n in count(1):
-            if self._store.put_if_absent(f"attempts/{run.event.id}/{n}", run.key.encode()):
+            if self._store.put_if_absent(f"{attempts_folder(run.event.id)}/{n}", run.key.encode()):
                 return
 
     def finish(self, run: Run, manifest: Manifest) -> Manifest:
@@ -74,4 +79,4 @@ class StoreLedger:
 
 def attempts(store: Store, event_id: str) -> int:
     """Return how many attempts at an event were begun."""
-    return next(n for n in count() if not store.exists(f"attempts/{event_id}/{n + 1}"))
+    return next(n for n in count() if not store.exists(f"{attempts_folder(event_id)}/{n + 1}"))

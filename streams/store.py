@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -79,6 +82,47 @@ class Store:
             return True
 
     @contextlib.contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """Give the path of a file that is to be written and then put; it is gone when the block ends.
+
+        What killed processes of this machine have left is swept.
+        """
+        if not self.local:
+            with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
+                yield Path(temporary) / "incoming"
+            return
+        folder = Path(self._root) / "incoming"
+        with explained(folder, "written"):
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(folder)
+        path = folder / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put_file_if_absent(self, path: str, local: Path) -> bool:
+        """Put a file that :meth:`incoming` gave; return whether there was none at `path`.
+
+        It appears whole or not at all, and of several writers exactly one wins.
+        """
+        with explained(path, "written"):
+            if not self.local:
+                try:
+                    self._fs.put_file(str(local), f"{self._root}/{path}", mode="create")
+                except FileExistsError:
+                    return False
+                return True
+            target = Path(self._root) / path
+            _make(target.parent)
+            try:
+                os.link(local, target)
+            except FileExistsError:
+                return False
+            _sync(target.parent)
+            return True
+
+    @contextlib.contextmanager
     def workspace(self, path: str) -> Iterator[Path]:
         """Give a local folder; its files become those of the store's folder `path` if the block succeeds."""
         if self.local:
@@ -110,8 +154,30 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Remove a folder with what is in it; one that is not there is no error."""
-        with contextlib.suppress(FileNotFoundError), explained(path, "written"):
+        with explained(path, "written"), contextlib.suppress(FileNotFoundError):
             self._fs.rm(f"{self._root}/{path}", recursive=True)
+
+    def remove_if_empty(self, path: str) -> None:
+        """Remove a folder if there is nothing in it."""
+        if self.local:  # elsewhere there are no folders but in names
+            with contextlib.suppress(OSError):
+                os.rmdir(f"{self._root}/{path}")
+
+    def size(self, path: str) -> int:
+        """Return how many bytes there are in a file, or in all files of a folder; links count nothing."""
+        full = f"{self._root}/{path}"
+        with explained(path, "read"), contextlib.suppress(FileNotFoundError):
+            return _size(full) if self.local else int(self._fs.du(full))
+        return 0
+
+    def inside(self, uri: str) -> str | None:
+        """Return the path in this store of a URI, links followed; None for what lies elsewhere."""
+        here = local_path(uri)
+        if not self.local or here is None:
+            start = self.uri("")
+            return uri.removeprefix(start) if uri.startswith(start) and not self.local else None
+        root, path = Path(self._root).resolve(), here.resolve()
+        return path.relative_to(root).as_posix() if path.is_relative_to(root) else None
 
     @contextlib.contextmanager
     def fetch(self, artifact: Artifact) -> Iterator[Path]:
@@ -169,8 +235,19 @@ def _demand_size(path: Path, artifact: Artifact) -> None:
         )
 
 
+def _size(path: str) -> int:
+    if os.path.islink(path):
+        return 0
+    if not os.path.isdir(path):
+        return os.stat(path).st_size
+    with os.scandir(path) as found:
+        return sum(_size(entry.path) for entry in found)
+
+
 def _link_bytes(target: Path, content: bytes, durable: bool) -> bool:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        return False
+    _make(target.parent)
     fd, name = tempfile.mkstemp(dir=target.parent, prefix=".put-")
     try:
         with os.fdopen(fd, "wb") as file:
@@ -187,6 +264,34 @@ def _link_bytes(target: Path, content: bytes, durable: bool) -> bool:
         return True
     finally:
         os.unlink(name)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine have left that are not there any more."""
+    mine = f"{socket.gethostname()}."
+    for left in folder.glob(f"{glob.escape(mine)}*"):
+        pid = left.name.removeprefix(mine).partition(".")[0]
+        if pid.isdigit() and not alive(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process of this machine is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that survives a loss of power."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:

@@ -1,9 +1,23 @@
-"""What there is to say of a group: a function of the state, so of which events came, not of their order."""
+"""What there is to say of a group: a function of the state, so of which events came, not of their order.
+
+Which products are members. Of each exposure one product of a suffix: the current one (the largest generation)
+among those that count.
+
+- Of what came with the stream (on no campaign) only what is under the recipe of the newest root counts: when
+  a line goes over to another recipe, members under the one before are not yet there, and are waited for.
+- What a campaign sent counts under whatever recipe, if it is newer than all that came with the stream under a
+  recipe that the line has left. A replay redoes some exposures on purpose, often under a recipe derived for
+  it; the others are taken as they are. So redoing one detector with another flat gives a mosaic of all
+  detectors, and a replay that failed leaves the product that was there before.
+
+The association is processed under the recipe of its newest news; members that were made under another one are
+named with it in ``calstream_recipes``. Lines never mix: a state knows one line only.
+"""
 
 from __future__ import annotations
 
 import math
-from collections.abc import Iterator
+from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
 
@@ -11,6 +25,9 @@ from schemas.canonical import digest
 from schemas.events import RecipeReference
 from streams.associator.rules import Place, Rule
 from streams.associator.state import Arrival, Exposure, Group, Setback, State
+
+News = Arrival | Setback
+"""What can happen to an exposure."""
 
 
 @dataclass(frozen=True)
@@ -38,11 +55,11 @@ class Draft:
     members : tuple of (str, Arrival)
         Role and product, sorted by name.
     failed : tuple of (str, Setback)
-        Exposures of the group that failed under this recipe and have no product under it.
+        Exposures of the group whose failure counts, and that have no product that does.
     missing : tuple of str
         Planned exposures that neither arrived nor failed.
     recipe : RecipeReference or None
-        That of the newest arrival or failure; members under others are left out.
+        That of the newest arrival or failure, under which the association is processed.
     planned : bool
         Whether a plan names exposures of the group.
     leading : str
@@ -76,7 +93,9 @@ class Draft:
         """Return a digest of all that would be said; empty when there are no members."""
         if not self.members:
             return ""
-        members = [(role, a.identity, a.digest, a.uri, a.generation) for role, a in self.members]
+        members = [
+            (role, a.identity, a.digest, a.uri, a.generation, a.recipe.digest) for role, a in self.members
+        ]
         failed = [(name, setback.stage, setback.error) for name, setback in self.failed]
         whose = (self.recipe and self.recipe.digest, self.newest.campaign)
         return digest([members, failed, self.missing, whose, self.completeness])
@@ -88,23 +107,26 @@ class Draft:
 
 
 def assemble(state: State, group: Group) -> Draft:
-    """Return what there is to say of a group.
-
-    Recipes are never mixed: the newest root (the largest generation among arrivals and failures) decides, and
-    what came under another recipe counts as not yet there.
-    """
+    """Return what there is to say of a group; the module says which products count."""
     exposures = [(name, state.exposures[name]) for name in group.names]
-    arrivals = [found for _, exposure in exposures for found in _arrivals(exposure, group)]
     at_home = [(name, exposure) for name, exposure in exposures if _role(exposure.outlook, group)]
     setbacks = [(name, setback) for name, exposure in at_home for setback in exposure.setbacks.values()]
-    news: list[Arrival | Setback] = [arrival for _, arrival in arrivals]
+    news: list[News] = [arrival for _, exposure in exposures for arrival in _arrivals(exposure, group)]
     news.extend(setback for _, setback in setbacks)
-    lead = max(news, key=lambda item: (item.generation, item.recipe.digest, item.campaign), default=None)
+    lead = max(news, key=_newness, default=None)
     recipe, leading = (lead.recipe, lead.campaign) if lead else (None, "")
-    usable = [(role, arrival) for role, arrival in arrivals if _under(recipe, arrival)]
-    members = tuple(sorted(usable, key=lambda member: (member[1].name, member[1].suffix, member[0])))
+    counts = _era(news)
+    members = tuple(
+        sorted(
+            (member for _, exposure in exposures for member in _members(exposure, group, counts)),
+            key=lambda member: (member[1].name, member[1].suffix, member[0]),
+        )
+    )
     there = {arrival.name for _, arrival in members}
-    failed = {name: setback for name, setback in setbacks if _under(recipe, setback) and name not in there}
+    failed: dict[str, Setback] = {}
+    for name, setback in sorted(setbacks, key=lambda item: item[1].rank):
+        if counts(setback) and name not in there:
+            failed[name] = setback
     expected = {name for name, exposure in at_home if "" in exposure.expected}
     return Draft(
         members=members,
@@ -126,14 +148,42 @@ def due(draft: Draft, group: Group, state: State, patience: Patience) -> float:
     return -math.inf
 
 
-def _under(recipe: RecipeReference | None, item: Arrival | Setback) -> bool:
-    return recipe is not None and item.recipe.digest == recipe.digest
+def _era(news: Iterable[News]) -> Callable[[News], bool]:
+    """Return which arrivals and failures count together: see the module."""
+    every = list(news)
+    standing = [item for item in every if not item.campaign]
+    newest = max(standing, key=_newness, default=None)
+    if newest is None:
+        return lambda item: True
+    recipe = newest.recipe.digest
+    before = max((item.generation for item in standing if item.recipe.digest != recipe), default="")
+    return lambda item: item.generation > before if item.campaign else item.recipe.digest == recipe
 
 
-def _arrivals(exposure: Exposure, group: Group) -> Iterator[tuple[str, Arrival]]:
+def _newness(item: News) -> tuple[str, str, str]:
+    return item.generation, item.recipe.digest, item.campaign
+
+
+def _members(
+    exposure: Exposure, group: Group, counts: Callable[[News], bool]
+) -> Iterator[tuple[str, Arrival]]:
+    """Yield role and product of an exposure's parts in a group: of each suffix the current product."""
+    current: dict[str, Arrival] = {}
     for arrival in exposure.arrivals.values():
+        known = current.get(arrival.suffix)
+        if counts(arrival) and (known is None or _precedence(arrival) > _precedence(known)):
+            current[arrival.suffix] = arrival
+    for arrival in current.values():
         if role := _role(arrival.places, group):
             yield role, arrival
+
+
+def _precedence(arrival: Arrival) -> tuple[tuple[str, int, str, str, str, str], str]:
+    return arrival.rank, arrival.recipe.digest
+
+
+def _arrivals(exposure: Exposure, group: Group) -> Iterator[Arrival]:
+    return (arrival for arrival in exposure.arrivals.values() if _role(arrival.places, group))
 
 
 def _role(places: tuple[Place, ...], group: Group) -> str:

@@ -137,6 +137,14 @@ def _association(group: Group, rule: Rule, draft: Draft) -> Association:
     members = tuple(member(role, arrival) for role, arrival in draft.members)
     failed = [{"name": name, "stage": s.stage, "error": s.error} for name, s in draft.failed]
     extra: dict[str, Any] = {"calstream_failed": failed} if failed else {}
+    assert draft.recipe is not None
+    others = {
+        product_filename(arrival.name, arrival.suffix): arrival.recipe.model_dump()
+        for _, arrival in draft.members
+        if arrival.recipe.digest != draft.recipe.digest
+    }
+    if others:
+        extra["calstream_recipes"] = others
     if draft.missing:
         extra["calstream_missing"] = list(draft.missing)
     return Association(

@@ -21,13 +21,13 @@ from streams.associator.emissions import to_event
 from streams.associator.memory import pieces, remembered
 from streams.associator.plans import Expectation
 from streams.associator.reducer import DEFAULT_PATIENCE, Reduced
-from streams.bus import Bus, Message, Outgoing, PartitionLost, Position, Topic
-from streams.deadletters import dead_letter
+from streams.bus import Bus, Message, Outgoing, PartitionLost, Position
+from streams.deadletters import dead_letter, dead_letter_topics
 from streams.dispatch import sentence_of
 from streams.envelope import pack, unpack
 from streams.roots import handler_of, put_association
 from streams.store import Store
-from streams.topics import ASSOCIATOR_STATE, FAILURES, PLAN, dead_letters
+from streams.topics import ASSOCIATOR_STATE, FAILURES, PLAN
 
 GROUP: Final = "associator"
 SOURCES: Final = (PLAN, "cal", FAILURES)
@@ -66,7 +66,7 @@ class HostedAssociator:
         self._recipe = recipe
         self._patience = patience
         self._emitted = emitted
-        bus.create_topics(Topic(name=dead_letters(topic, GROUP)) for topic in SOURCES)
+        bus.create_topics(dead_letter_topics(GROUP, SOURCES))
         self._consumer = bus.consumer(GROUP, SOURCES, exclusive=True)
         self._held: Mapping[Position, int] = {}
         self._associator = Associator(patience)

@@ -15,7 +15,9 @@ from streams.associator.rules import Place
 
 
 class Arrival(Frozen):
-    """A product that has arrived: the most current one of an exposure, a suffix and a recipe."""
+    """A product that has arrived: the most current one of an exposure, a suffix and a recipe; what a campaign
+    sent is apart from what came with the stream.
+    """
 
     name: str
     suffix: str
@@ -56,11 +58,11 @@ class Arrival(Frozen):
     @property
     def key(self) -> str:
         """Return the key under which an exposure holds it."""
-        return f"{self.suffix}/{self.recipe.digest}"
+        return f"{self.suffix}/{_key(self.recipe, self.campaign)}"
 
 
 class Setback(Frozen):
-    """The newest failure of an exposure under one recipe."""
+    """The newest failure of an exposure under one recipe; what a campaign met with is apart."""
 
     generation: str
     stage: str
@@ -88,6 +90,11 @@ class Setback(Frozen):
         """Return how current it is."""
         return self.generation, self.stage, self.error, self.message, self.campaign
 
+    @property
+    def key(self) -> str:
+        """Return the key under which an exposure holds it."""
+        return _key(self.recipe, self.campaign)
+
 
 class Exposure(Frozen):
     """All that is known of one exposure.
@@ -95,9 +102,9 @@ class Exposure(Frozen):
     Attributes
     ----------
     arrivals : mapping
-        By suffix and recipe's digest.
+        By suffix, recipe's digest, and whether a campaign sent it.
     setbacks : mapping
-        By recipe's digest.
+        By recipe's digest, and whether a campaign sent it.
     expected : mapping of str to keywords
         The plans that name it, with the keywords that they give: by campaign, the standing plan under "".
     through : tuple of str
@@ -138,9 +145,9 @@ class Exposure(Frozen):
 
     def with_setback(self, setback: Setback) -> Exposure:
         """Return the exposure after a failure; one that is less current changes nothing but `through`."""
-        known = self.setbacks.get(setback.recipe.digest)
+        known = self.setbacks.get(setback.key)
         newer = known is None or setback.rank > known.rank
-        setbacks = {**self.setbacks, setback.recipe.digest: setback} if newer else self.setbacks
+        setbacks = {**self.setbacks, setback.key: setback} if newer else self.setbacks
         return self.model_copy(update={"setbacks": setbacks, "through": self._through(setback.campaign)})
 
     def _through(self, campaign: str) -> tuple[str, ...]:
@@ -193,3 +200,7 @@ class State(Frozen):
     exposures: Mapping[str, Exposure] = Field(default_factory=dict)
     groups: Mapping[str, Group] = Field(default_factory=dict)
     plans: Mapping[str, str] = Field(default_factory=dict)
+
+
+def _key(recipe: RecipeReference, campaign: str) -> str:
+    return f"{recipe.digest}/replayed" if campaign else recipe.digest

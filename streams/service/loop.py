@@ -17,7 +17,8 @@ from prometheus_client import CollectorRegistry
 from schemas.errors import Retriable, Unprocessable
 from schemas.recipe import Recipe
 from schemas.records import Work
-from streams.bus import Bus, PartitionLost, Position, Topic
+from streams.bus import Bus, PartitionLost, Position
+from streams.deadletters import dead_letter_topics
 from streams.dispatch import is_for
 from streams.envelope import unpack
 from streams.metrics import ServiceMetrics
@@ -32,7 +33,6 @@ from streams.service.slot import Died, Slot
 from streams.service.window import Entry, Window
 from streams.site import Site
 from streams.stages import Stage
-from streams.topics import dead_letters
 
 _PULSE: Final = 0.2
 """Longest pause between two signs of life to the bus, seconds."""
@@ -77,7 +77,7 @@ class Service:
             dict.fromkeys(stage.target for stage in self._stages),
             registry or CollectorRegistry(),
         )
-        self._bus.create_topics(Topic(name=dead_letters(topic, options.name)) for topic in self._topics)
+        self._bus.create_topics(dead_letter_topics(options.name, self._topics))
         self._recipes = RecipeShelf(self._store)
         self._announcer = Announcer(self._bus, options.name)
         self._window = Window()

@@ -1,0 +1,274 @@
+"""What a campaign would lead to, without computing: which runs are finished, and which are not.
+
+Each event is followed along the road with the run keys that the stages would work out. Behind a run that is
+not finished nothing is, since its product is not known yet: what is foretold to be computed is the most that
+there can be (a product that comes out the same as before is a hit for the stage behind it).
+"""
+
+from __future__ import annotations
+
+import tempfile
+from collections import Counter
+from collections.abc import Callable, Iterable, Mapping
+from dataclasses import dataclass, field
+from pathlib import Path
+from typing import Final
+
+from processors.recipes import merged
+from schemas.canonical import digest
+from schemas.content import file_digest
+from schemas.errors import CalstreamError
+from schemas.events import Artifact, AssociationEvent, FailureEvent, Plan, PlanEvent, ProductEvent
+from schemas.naming import SUFFIX_LEVEL
+from schemas.recipe import Recipe
+from streams.associator.companions import needs_companions
+from streams.associator.driver import Associator
+from streams.associator.emissions import Emission, to_event
+from streams.associator.hosting import SOURCES
+from streams.associator.plans import Expectation, route
+from streams.bus import Bus
+from streams.current import events_of
+from streams.execution import event_of
+from streams.manifest_files import StoreLedger
+from streams.planning import Run, Tools, planned
+from streams.references import ReferenceLibrary
+from streams.replacements import allowed_packages, resolver
+from streams.replay.campaign import Campaign
+from streams.roots import handler_after, handler_of
+from streams.site import Site
+from streams.stages import Stage, next_stage, stage_named
+from streams.stages.table import DETECTOR1, RAW_TO_RATE
+from streams.store import Store
+
+COMPUTED: Final = "computed"
+HIT: Final = "hit"
+UNKNOWN: Final = "unknown"
+
+
+@dataclass(frozen=True, kw_only=True)
+class Affected:
+    """An association that goes out again.
+
+    Attributes
+    ----------
+    name, stage : str
+        Of its product, and who takes it.
+    members, sent : int
+        How many members it has, and how many of them come from the campaign.
+    outcome : str
+        ``computed``, ``hit`` or ``unknown``.
+    """
+
+    name: str
+    stage: str
+    members: int
+    sent: int
+    outcome: str
+
+
+@dataclass(frozen=True, kw_only=True)
+class Forecast:
+    """What a campaign would lead to.
+
+    Attributes
+    ----------
+    runs : mapping of (str, str) to int
+        How many, by stage and outcome; those of associations too.
+    associations : tuple of Affected
+        By name.
+    others : mapping of str to int
+        Events that go to services of other handlers, behind which nothing can be told.
+    reasons : tuple of str
+        Why outcomes are unknown.
+    """
+
+    runs: Counter[tuple[str, str]] = field(default_factory=Counter)
+    associations: tuple[Affected, ...] = ()
+    others: Counter[str] = field(default_factory=Counter)
+    reasons: tuple[str, ...] = ()
+
+    def count(self, outcome: str) -> int:
+        """Return how many runs have an outcome."""
+        return sum(number for (_, found), number in self.runs.items() if found == outcome)
+
+
+def forecast(campaign: Campaign, site: Site, tools: Callable[[Recipe], Tools]) -> Forecast:
+    """Return what a campaign would lead to; nothing is published, stored or computed.
+
+    Parameters
+    ----------
+    campaign : Campaign
+        As prepared.
+    site : Site
+        Bus and store.
+    tools : callable
+        ``tools(recipe)`` returns the tools of a stage for events under a recipe.
+    """
+    walk = _Walk(campaign, tools)
+    arrivals = [(event, walk.to_the_associator(event)) for event in campaign.events]
+    coming = {event.identity: event for _, event in arrivals if event is not None}
+    affected = []
+    for emission in _emissions(campaign, coming.values(), site.bus, site.store):
+        affected.append(walk.combined(emission, coming))
+    return Forecast(
+        runs=walk.runs,
+        associations=tuple(sorted(affected, key=lambda one: (one.name, one.stage))),
+        others=walk.others,
+        reasons=tuple(dict.fromkeys(walk.reasons)),
+    )
+
+
+def tools_of(site: Site, campaign: Campaign, environ: Mapping[str, str]) -> Callable[[Recipe], Tools]:
+    """Return what gives the tools of a stage for events under a recipe, as a service has them.
+
+    Parameters
+    ----------
+    site : Site
+        Bus and store.
+    campaign : Campaign
+        Whose recipes need not be in the store yet.
+    environ : mapping of str to str
+        Environment, for the packages that steps may be taken from.
+    """
+    libraries: dict[str | None, ReferenceLibrary] = {}
+    resolve = resolver(allowed_packages(environ))
+
+    def tools(recipe: Recipe) -> Tools:
+        context = merged(recipe).crds_context
+        library = libraries.setdefault(context, ReferenceLibrary(context=context))
+        return Tools(
+            store=site.store,
+            library=library,
+            ledger=StoreLedger(site.store),
+            recipe=lambda event: campaign.recipes[event.recipe.digest],
+            resolve=resolve,
+        )
+
+    return tools
+
+
+class _Walk:
+    """The road, with the count of what was met on it."""
+
+    def __init__(self, campaign: Campaign, tools: Callable[[Recipe], Tools]) -> None:
+        self.runs: Counter[tuple[str, str]] = Counter()
+        self.others: Counter[str] = Counter()
+        self.reasons: list[str] = []
+        self._recipes = campaign.recipes
+        self._tools = tools
+
+    def to_the_associator(self, event: ProductEvent) -> ProductEvent | None:
+        """Follow an event; return what will reach the associator, or None where its road ends before."""
+        recipe = self._recipes[event.recipe.digest]
+        while not needs_companions(event, recipe):
+            stage = next_stage(event.topic, event.exp_type)
+            if stage is None:
+                return None
+            if event.handler != "builtin":
+                self.others[event.handler] += 1
+                return _unmade(event, "cal", event.handler, UNKNOWN)
+            try:
+                event = self._next(stage, event, self._tools(recipe))
+            except CalstreamError as error:
+                self.reasons.append(str(error))
+                self.runs[stage.name, UNKNOWN] += 1
+                return _unmade(event, "cal", str(error), UNKNOWN)
+        return event
+
+    def combined(self, emission: Emission, coming: dict[str, ProductEvent]) -> Affected:
+        """Return what becomes of an association."""
+        members = [member for product in emission.association.products for member in product.members]
+        sent = [coming[member.identity] for member in members if member.identity in coming]
+        outcomes = {event.outcome for event in sent}
+        outcome = next((one for one in (UNKNOWN, COMPUTED) if one in outcomes), "")
+        if not outcome:
+            try:
+                outcome = self._outcome_of(emission)
+            except CalstreamError as error:
+                self.reasons.append(str(error))
+                outcome = UNKNOWN
+        self.runs[emission.stage, outcome] += 1
+        return Affected(
+            name=emission.name, stage=emission.stage, members=len(members), sent=len(sent), outcome=outcome
+        )
+
+    def _next(self, stage: Stage, event: ProductEvent, tools: Tools) -> ProductEvent:
+        runs = [planned(one, event, tools) for one in _ways(stage)]
+        for run in runs:
+            if (manifest := tools.ledger.finished(run)) is not None:
+                self.runs[run.stage.name, HIT] += 1
+                return event_of(run, manifest, "cached", tools)
+        self.runs[stage.name, COMPUTED] += 1
+        return _announced(runs[0], tools)
+
+    def _outcome_of(self, emission: Emission) -> str:
+        recipe = self._recipes[emission.recipe.digest]
+        handler = handler_of(emission.stage, recipe)
+        if handler != "builtin":
+            self.others[handler] += 1
+            return UNKNOWN
+        with tempfile.TemporaryDirectory(prefix="calstream-") as folder:
+            path = Path(folder) / "asn.json"
+            path.write_text(emission.association.to_json())
+            size, sha256 = path.stat().st_size, file_digest(path)
+            event = to_event(emission, Artifact(uri=path.as_uri(), size=size, sha256=sha256))
+            return self._found(event, self._tools(recipe))
+
+    def _found(self, event: AssociationEvent, tools: Tools) -> str:
+        run = planned(stage_named(event.stage), event, tools)
+        return COMPUTED if tools.ledger.finished(run) is None else HIT
+
+
+def _ways(stage: Stage) -> tuple[Stage, ...]:
+    """Return the stages that may have done a stage's work: alone, or fused with the next one."""
+    return (stage, RAW_TO_RATE) if stage is DETECTOR1 else (stage,)
+
+
+def _announced(run: Run, tools: Tools) -> ProductEvent:
+    """Return the event of a run that is not finished: where it goes is known, what is in it is not."""
+    assert isinstance(run.event, ProductEvent)
+    made = _unmade(run.event, run.suffixes[0], run.key, COMPUTED)
+    handler = handler_after(run.stage.target, made.exp_type, tools.recipe(run.event))
+    return made.model_copy(update={"topic": run.stage.target, "handler": handler})
+
+
+def _unmade(event: ProductEvent, suffix: str, key: str, outcome: str) -> ProductEvent:
+    """Return the event of a product that is still to be made; its digest is no other product's."""
+    content = digest(["still to be made", event.identity, suffix, key])
+    return event.model_copy(
+        update={
+            "topic": SUFFIX_LEVEL[suffix],
+            "suffix": suffix,
+            "outcome": outcome,
+            "product": Artifact(uri="", size=0, sha256=content, content=content),
+        }
+    )
+
+
+def _emissions(
+    campaign: Campaign, coming: Iterable[ProductEvent], bus: Bus, store: Store
+) -> Iterable[Emission]:
+    """Return what the associator will say of a campaign, the last word on each association.
+
+    It is told all that it was told before, then the campaign; the programs of the campaign are enough.
+    """
+    associator = Associator()
+    concerned = {route(event) for event in campaign.events}
+    for event in events_of(bus, SOURCES):
+        if route(event) not in concerned:
+            continue
+        if isinstance(event, PlanEvent):
+            with store.fetch(event.plan) as path:
+                plan = Plan.model_validate_json(path.read_bytes())
+            associator.take(Expectation.of(event, plan), 0.0)
+        elif isinstance(event, ProductEvent | FailureEvent):
+            associator.take(event, 0.0)
+    associator.finish()
+    messages: list[ProductEvent | Expectation] = [
+        Expectation(plan=plan, generation=campaign.generation, campaign=campaign.id)
+        for plan in campaign.plans
+    ]
+    said = [associator.take(message, 0.0) for message in [*messages, *coming]]
+    said += associator.finish()
+    last = {emission.association_id: emission for one in said for emission in one.emissions}
+    return [emission for emission in last.values() if emission.campaign == campaign.id]
