@@ -8,8 +8,9 @@ from __future__ import annotations
 import contextlib
 import time
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from datetime import UTC, datetime
+from functools import cache
 from importlib.metadata import version
 from pathlib import Path
 from typing import Any
@@ -32,8 +33,16 @@ from streams.store import Store
 log = structlog.get_logger("calstream")
 
 
-def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -> ProductEvent:
-    """Do what an event asks of a stage; return the event to publish.
+@dataclass(frozen=True)
+class Handled:
+    """The event to publish, and the manifest of its run."""
+
+    event: ProductEvent
+    manifest: Manifest
+
+
+def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -> Handled:
+    """Do what an event asks of a stage.
 
     Raises
     ------
@@ -49,10 +58,20 @@ def handle(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -
         if manifest is None:
             tools.ledger.begin(run)
             log.info("started")
-            manifest = _compute(run, tools)
-            outcome = "complete"
+            manifest, outcome = _computed(run, tools)
         log.info(outcome, **manifest.timing)
-        return event_of(run, manifest, outcome, tools)
+        return Handled(event_of(run, manifest, outcome, tools), manifest)
+
+
+def _computed(run: Run, tools: Tools) -> tuple[Manifest, str]:
+    """Return the manifest of a run that was not finished when it was looked up, and the outcome."""
+    try:
+        return _compute(run, tools), "complete"
+    except Exception:
+        # Another attempt may have been finished meanwhile, and have swept what this one was writing.
+        if (manifest := tools.ledger.finished(run)) is None:
+            raise
+        return manifest, "cached"
 
 
 def _compute(run: Run, tools: Tools) -> Manifest:
@@ -129,11 +148,16 @@ def _needed(step: Step, settings: StepSettings) -> tuple[str, ...]:
 
 def _stamp(tools: Tools) -> dict[str, Any]:
     return {
-        "CAL_VER": (version("calstream"), "Calibration software version number"),
+        "CAL_VER": (_version("calstream"), "Calibration software version number"),
         "CAL_VCS": ("calstream", "Calibration software"),
-        "CRDS_VER": (version("crds"), "Version of CRDS file selection software used"),
+        "CRDS_VER": (_version("crds"), "Version of CRDS file selection software used"),
         "CRDS_CTX": (tools.library.context(), "CRDS context (.pmap) used to select ref files"),
     }
+
+
+@cache
+def _version(distribution: str) -> str:
+    return version(distribution)
 
 
 @contextlib.contextmanager

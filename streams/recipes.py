@@ -104,6 +104,42 @@ def frozen(store: Files, digest: str) -> Recipe:
     return recipe
 
 
+class RecipeShelf:
+    """Frozen recipes by digest, each read once.
+
+    Parameters
+    ----------
+    store : Files
+        Where they lie.
+    """
+
+    def __init__(self, store: Files) -> None:
+        self._store = store
+        self._known: dict[str, Recipe] = {}
+
+    def get(self, digest: str) -> Recipe:
+        """Return a recipe; raises as :func:`frozen`."""
+        if digest not in self._known:
+            self._known[digest] = frozen(self._store, digest)
+        return self._known[digest]
+
+    def runnable(self, digest: str) -> Recipe:
+        """Return a recipe that may run.
+
+        Raises
+        ------
+        Unprocessable
+            As :func:`frozen`; or if it replaces code and nobody has enabled it.
+        """
+        recipe = self.get(digest)
+        if recipe.replaces_code and not enabled(self._store, digest):
+            raise Unprocessable(
+                f"the recipe {recipe.name} replaces steps by other code; run `calstream recipe enable "
+                f"{digest[:12]}` to let it, then `calstream dlq retry`"
+            )
+        return recipe
+
+
 def enabled(store: Files, digest: str) -> bool:
     """Tell whether a frozen recipe may run: one that replaces code only after :func:`enable`."""
     return not frozen(store, digest).replaces_code or store.exists(f"recipes/enabled/{digest}")

@@ -66,14 +66,15 @@ class Store:
             content: bytes = self._fs.cat_file(f"{self._root}/{path}")
             return content
 
-    def put_if_absent(self, path: str, content: bytes) -> bool:
+    def put_if_absent(self, path: str, content: bytes, *, durable: bool = True) -> bool:
         """Write a file unless one is there already; return whether it was written.
 
-        It appears whole or not at all, and of several writers exactly one wins.
+        It appears whole or not at all, and of several writers exactly one wins. One that need not be durable
+        outlives its process, but perhaps not a loss of power.
         """
         with explained(path, "written"):
             if self.local:
-                return _link_bytes(Path(self._root) / path, content)
+                return _link_bytes(Path(self._root) / path, content, durable)
             try:
                 self._fs.pipe_file(f"{self._root}/{path}", content, mode="create")
             except FileExistsError:
@@ -243,7 +244,7 @@ def _size(path: str) -> int:
         return sum(_size(entry.path) for entry in found)
 
 
-def _link_bytes(target: Path, content: bytes) -> bool:
+def _link_bytes(target: Path, content: bytes, durable: bool) -> bool:
     if target.exists():
         return False
     _make(target.parent)
@@ -251,13 +252,15 @@ def _link_bytes(target: Path, content: bytes) -> bool:
     try:
         with os.fdopen(fd, "wb") as file:
             file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
+            if durable:
+                file.flush()
+                os.fsync(file.fileno())
         try:
             os.link(name, target)
         except FileExistsError:
             return False
-        _sync(target.parent)
+        if durable:
+            _sync(target.parent)
         return True
     finally:
         os.unlink(name)

@@ -6,10 +6,14 @@ compiled stays in the cache of :mod:`streams.kernel_cache`.
 
 from __future__ import annotations
 
+import fcntl
 import sys
+import tempfile
 import time
 from collections.abc import Iterator, Mapping
+from contextlib import contextmanager
 from dataclasses import dataclass, replace
+from pathlib import Path
 from typing import Any, Final
 
 import numpy as np
@@ -157,10 +161,17 @@ def _drizzling() -> None:
 
 
 def main() -> int:
-    """Compile, and say how long it took where that was long; a failure is told and does no harm."""
+    """Compile, and say how long it took where that was long; a failure is told and does no harm.
+
+    Of several processes that are asked to one compiles and the others wait; what was compiled once is not
+    tried again.
+    """
     began = time.time()
     try:
-        warm()
+        with _alone(use_kernel_cache()) as done:
+            if not done.exists():
+                warm()
+                done.touch()
     except Exception as error:  # kernels that are not compiled now are compiled when they are called
         print(
             f"calstream: the kernels could not all be compiled ({type(error).__name__}: {error})",
@@ -170,6 +181,15 @@ def main() -> int:
     if (seconds := time.time() - began) > 5:
         print(f"Kernels compiled in {seconds:.0f} s.")
     return 0
+
+
+@contextmanager
+def _alone(folder: Path | None) -> Iterator[Path]:
+    """Hold the folder's lock; give the file that says that all is compiled."""
+    place = folder or Path(tempfile.mkdtemp(prefix="calstream-"))
+    with (place / "compiling").open("w") as lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield place / "compiled"
 
 
 if __name__ == "__main__":

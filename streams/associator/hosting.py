@@ -12,7 +12,7 @@ from typing import Final
 
 import structlog
 
-from schemas.errors import CalstreamError
+from schemas.errors import CalstreamError, Retriable
 from schemas.events import Event, FailureEvent, Plan, PlanEvent, ProductEvent
 from schemas.recipe import Recipe
 from streams.associator.drafts import Patience
@@ -21,7 +21,9 @@ from streams.associator.emissions import to_event
 from streams.associator.memory import pieces, remembered
 from streams.associator.plans import Expectation
 from streams.associator.reducer import DEFAULT_PATIENCE, Reduced
-from streams.bus import Bus, Message, PartitionLost, Position
+from streams.bus import Bus, Message, Outgoing, PartitionLost, Position
+from streams.deadletters import dead_letter, dead_letter_topics
+from streams.dispatch import sentence_of
 from streams.envelope import pack, unpack
 from streams.roots import handler_of, put_association
 from streams.store import Store
@@ -47,6 +49,8 @@ class HostedAssociator:
         ``recipe(digest)`` returns a recipe, for the services that it hands stages to.
     patience : Patience, optional
         How long to wait for members.
+    emitted : callable, optional
+        Told of the completeness of each association that has gone out.
     """
 
     def __init__(
@@ -55,11 +59,14 @@ class HostedAssociator:
         store: Store,
         recipe: Callable[[str], Recipe],
         patience: Patience = DEFAULT_PATIENCE,
+        emitted: Callable[[str], None] = lambda completeness: None,
     ) -> None:
         self._bus = bus
         self._store = store
         self._recipe = recipe
         self._patience = patience
+        self._emitted = emitted
+        bus.create_topics(dead_letter_topics(GROUP, SOURCES))
         self._consumer = bus.consumer(GROUP, SOURCES, exclusive=True)
         self._held: Mapping[Position, int] = {}
         self._associator = Associator(patience)
@@ -89,49 +96,83 @@ class HostedAssociator:
             Whether nothing more will come: then what is left to say is said, if nothing came indeed.
         """
         messages = self._consumer.poll(timeout)
-        if (held := dict(self._consumer.keep())) != self._held:
-            self._take_over(held)
+        if (held := dict(self._consumer.keep())) != self._held and self._take_over(held):
+            return True  # what was polled comes again
         messages = [message for message in messages if held.get(message.position) == message.epoch]
         if not self.owner:
             return False
-        reduced = [one for message in messages for one in self._take(message)]
+        try:
+            return self._say(messages, finish)
+        except PartitionLost:
+            self._held = {}  # to be taken over anew, should it come back
+            return True
+        except CalstreamError:
+            self._held = {}  # what is remembered here was not written: read it again
+            raise
+
+    def _say(self, messages: list[Message], finish: bool) -> bool:
+        reduced, letters = self._taken(messages)
         if not messages:
             reduced = self._associator.finish() if finish else self._associator.tick(time.time())
         outputs = [pack(event) for one in reduced for event in self._events(one)]
         changed = pieces(reduced)
-        if not messages and not outputs and not changed:
+        if not (messages or outputs or changed):
             return False
-        try:
-            self._consumer.commit(messages, [*outputs, *changed])
-        except PartitionLost:
-            self._held = {}
-            return True
+        self._consumer.commit(messages or self._fence(), [*outputs, *letters, *changed])
+        for emission in (emission for one in reduced for emission in one.emissions):
+            self._emitted(emission.completeness)
         return True
+
+    def _fence(self) -> list[Message]:
+        """Return a message that was consumed before: with it a commit fails if another owner is at work."""
+        for (topic, partition), offset in self._bus.committed(GROUP, SOURCES).items():
+            if offset > 0:
+                epoch = self._held[topic, partition]
+                return [
+                    Message(
+                        topic=topic, key="", value=b"", partition=partition, offset=offset - 1,
+                        timestamp=0.0, epoch=epoch,
+                    )
+                ]  # fmt: skip
+        return []
 
     def close(self) -> None:
         """Leave the group."""
         self._consumer.close()
 
-    def _take_over(self, held: Mapping[Position, int]) -> None:
-        """Go on where the owner before has left off."""
+    def _take_over(self, held: Mapping[Position, int]) -> bool:
+        """Go on where the owner before has left off; return whether there was something to take over."""
         gained = any(self._held.get(position) != epoch for position, epoch in held.items())
         self._held = held
         if gained:
             self._associator = Associator(self._patience)
             self._associator.restore(remembered(self._bus.read(ASSOCIATOR_STATE)))
             self._consumer.rewind()
+        return gained
+
+    def _taken(self, messages: list[Message]) -> tuple[list[Reduced], list[Outgoing]]:
+        """Return what follows from messages, and the dead letters of those that cannot be taken."""
+        reduced: list[Reduced] = []
+        letters: list[Outgoing] = []
+        for message in messages:
+            try:
+                reduced.extend(self._take(message))
+            except Retriable:
+                raise
+            except Exception as error:  # one event that breaks a rule must not stop all others for ever
+                sentence = sentence_of(error)
+                letters.append(dead_letter(message, GROUP, type(error).__name__, sentence, 1))
+                log.error("dead letter", topic=message.topic, key=message.key, reason=sentence)
+        return reduced, letters
 
     def _take(self, message: Message) -> Iterator[Reduced]:
-        try:
-            event = unpack(message)
-            if isinstance(event, PlanEvent):
-                with self._store.fetch(event.plan) as path:
-                    plan = Plan.model_validate_json(path.read_bytes())
-                yield self._associator.take(Expectation.of(event, plan), time.time())
-            elif isinstance(event, ProductEvent | FailureEvent):
-                yield self._associator.take(event, time.time())
-        except (CalstreamError, ValueError) as error:
-            log.error("left out", topic=message.topic, key=message.key, reason=str(error))
+        event = unpack(message)
+        if isinstance(event, PlanEvent):
+            with self._store.fetch(event.plan) as path:
+                plan = Plan.model_validate_json(path.read_bytes())
+            yield self._associator.take(Expectation.of(event, plan), time.time())
+        elif isinstance(event, ProductEvent | FailureEvent):
+            yield self._associator.take(event, time.time())
 
     def _events(self, reduced: Reduced) -> Iterator[Event]:
         for emission in reduced.emissions:

@@ -27,6 +27,13 @@ COMMANDS: Final[Mapping[str, str]] = {
     "steps": "streams.cli.steps:command",
     "recipe": "streams.cli.recipe:app",
     "inspect": "streams.cli.inspection:command",
+    "up": "streams.cli.up:command",
+    "serve": "streams.cli.serve:command",
+    "status": "streams.cli.status:command",
+    "top": "streams.cli.top:command",
+    "topics": "streams.cli.topics:app",
+    "services": "streams.cli.services:command",
+    "trace": "streams.cli.trace:command",
 }
 """Module and object of each command, in the order of the help."""
 

@@ -246,7 +246,7 @@ class _Drive:
 def _tried(stage: Stage, event: ProductEvent | AssociationEvent, tools: Tools) -> ProductEvent:
     for left in reversed(range(TRIES)):
         try:
-            return handle(stage, event, tools)
+            return handle(stage, event, tools).event
         except Retriable:
             if not left:
                 raise

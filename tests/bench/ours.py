@@ -57,7 +57,7 @@ class Ours:
         """Take the raw event to the event of its rate; return the seconds of each part."""
         parts, event = {}, self._event
         for stage in STAGES[how]:
-            event = handle(stage, event, self._tools)
+            event = handle(stage, event, self._tools).event
             if event.outcome != "complete":
                 raise RuntimeError(f"{event.name} was {event.outcome}: there was nothing to measure")
             for part, seconds in _parts(event).items():

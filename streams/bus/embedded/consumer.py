@@ -94,7 +94,8 @@ class EmbeddedConsumer:
             bus.groups.mark(db, self._crew, self._member, done)
             touched = bus.log.append(db, outputs)
             bells = bus.groups.bells(db, touched)
-            renewed = now > self._due and bus.groups.renew(db, self._member, self._recruit.lease)
+            due = now > self._due and bus.database.identity == self._file
+            renewed = due and bus.groups.renew(db, self._member, self._recruit.lease)
         if renewed:
             self._renewed(now)
         ring(bells)
@@ -142,14 +143,17 @@ class EmbeddedConsumer:
     def _join(self) -> None:
         """Join, or find the way back: then all partitions are held anew."""
         now = time.monotonic()
-        with self._bus.database.writing() as db:
-            self._crew, self._member, bells = self._bus.groups.enlist(db, self._recruit)
-        self._file = self._bus.database.identity
+        database, groups, recruit = self._bus.database, self._bus.groups, self._recruit
+        with database.writing() as db:
+            crew, member, bells = groups.enlist(db, recruit)
+            seen = database.opened, groups.generation(db, crew)
+            held = groups.held(db, crew, member, recruit.topics) or {}
+        self._crew, self._member, self._seen, self._held = crew, member, seen, held
+        self._read = {at: one.committed for at, one in held.items()}
+        self._file = database.identity
         self._look = now + _LOOK_AROUND
         self._renewed(now)
-        self._held, self._read = {}, {}
-        ring(bells - {self._recruit.bell})
-        self._load()
+        ring(bells - {recruit.bell})
 
     def _renewed(self, now: float) -> None:
         self._due = now + self._recruit.lease / 4
@@ -176,6 +180,7 @@ class EmbeddedConsumer:
         if not self._held:
             return []
         found: list[Message] = []
+        read: dict[Position, int] = {}
         log = self._bus.log
         with self._bus.database.reading() as db:
             ends = log.ends(db, self._recruit.topics)
@@ -185,11 +190,12 @@ class EmbeddedConsumer:
                 held = self._held[at]
                 rows = log.fetch(db, held.part, self._read[at], share)
                 found += [message_of(at, row, held.epoch) for row in rows]
-                if rows:
-                    self._read[at] = rows[-1][1] + 1
+                read[at] = rows[-1][1] + 1 if rows else self._read[at]
                 if len(rows) < share:  # the rest of them had gone
-                    self._read[at] = max(self._read[at], ends[held.part])
-                self._last = at
+                    read[at] = max(read[at], ends[held.part])
+        # only now: what could not be read to the end is read again
+        self._read.update(read)
+        self._last = next(reversed(read), self._last)
         return found
 
     def _demand_own_process(self) -> None:

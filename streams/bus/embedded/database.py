@@ -81,8 +81,8 @@ class Database:
             As :meth:`reading`.
         """
         with self.reading() as db:
-            self._begin(db)
             try:
+                self._begin(db)
                 yield db
                 db.execute("COMMIT")
             except BaseException:

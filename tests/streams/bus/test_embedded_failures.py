@@ -118,6 +118,39 @@ def test_a_copy_that_is_put_back_is_taken_up(bus, tmp_path):
     assert values(bus.read("raw")) == [b"1"]
 
 
+def test_what_was_committed_is_not_called_a_failure_by_what_comes_after(bus, monkeypatch):
+    bus.publish([said("raw", "a", "1")])
+    consumer = bus.consumer("g", ["raw"])
+    stepped = []
+
+    def step():
+        stepped.append(True)
+        raise Retriable("the disk is full")
+
+    monkeypatch.setattr(bus.retention, "step", step)
+    monkeypatch.setattr(bus.retention, "_due", 0)
+    consumer.commit(take(consumer, 1), [said("ramp", "a", "made")])
+    assert stepped
+    assert bus.lag("g", ["raw"]) == {"raw": 0}
+
+
+def test_a_poll_that_fails_half_way_skips_nothing(bus, monkeypatch):
+    bus.publish([said("raw", f"k{i}", str(i)) for i in range(30)])
+    consumer = bus.consumer("g", ["raw"])
+    fetch, calls = bus.log.fetch, []
+
+    def failing(*arguments):
+        calls.append(arguments)
+        if len(calls) == 3:
+            raise sqlite3.OperationalError("disk I/O error")
+        return fetch(*arguments)
+
+    monkeypatch.setattr(bus.log, "fetch", failing)
+    with pytest.raises(sqlite3.OperationalError):
+        consumer.poll(0)
+    assert len(take(consumer, 30)) == 30
+
+
 def test_a_folder_that_was_taken_away_is_noticed(bus, tmp_path):
     consumer = bus.consumer("g", ["raw"])
     shutil.rmtree(tmp_path)

@@ -86,6 +86,13 @@ def test_killed_at_random_moments_under_load_everything_is_done_once_and_in_orde
     bus.close()
 
 
+def test_several_processes_make_a_new_bus_at_once(tmp_path, start):
+    publishers = [start("publish", tmp_path / "new", i * 10, (i + 1) * 10) for i in range(5)]
+    assert [process.wait() for process in publishers] == [0] * 5
+    found = EmbeddedBus(tmp_path / "new").read("raw")
+    assert sorted(values(found)) == [f"{i:06}".encode() for i in range(50)]
+
+
 def test_a_killed_publisher_leaves_whole_transactions(tmp_path, start):
     bus, chance = made(tmp_path), random.Random(1)
     for _ in range(5):

@@ -55,6 +55,7 @@ def hold(folder: str, lease: str) -> None:
 
 def publish(folder: str, first: str, last: str) -> None:
     bus = EmbeddedBus(folder)
+    bus.create_topics(["raw", "ramp"])
     numbers = range(int(first), int(last))
     for start in numbers[::10]:
         some = range(start, min(start + 10, numbers.stop))

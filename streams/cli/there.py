@@ -1,0 +1,78 @@
+"""The pipeline that a command looks at: there already, or a sentence."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from schemas.errors import UsageError
+
+if TYPE_CHECKING:
+    from streams.bus import Bus
+    from streams.site import Site
+
+BusOption = Annotated[
+    str | None,
+    typer.Option(
+        "--bus",
+        metavar="URL",
+        help="The bus: embedded:DIR or kafka://HOST:PORT. [default: $CALSTREAM_BUS, else ./calstream-data]",
+        show_default=False,
+    ),
+]
+StoreOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="The store of products. [default: $CALSTREAM_STORE, else ./calstream-data]",
+        show_default=False,
+    ),
+]
+DebugOption = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
+
+
+def bus_there(url: str | None) -> tuple[Bus, str]:
+    """Open the bus of a pipeline that is there; return it with its URL.
+
+    Raises
+    ------
+    UsageError
+        If nothing says where it is, or nothing is there.
+    """
+    from streams.site import address
+
+    where = address(url, "none")  # the store is not looked at
+    return _opened(where.bus), where.bus
+
+
+def site_there(bus: str | None, store: str | None) -> Site:
+    """Open bus and store of a pipeline that is there.
+
+    Raises
+    ------
+    UsageError
+        If nothing says where they are, or nothing is there.
+    """
+    from streams.site import Site, address
+    from streams.store import Store
+
+    where = address(bus, store)
+    return Site(bus=_opened(where.bus), store=Store(where.store), address=where)
+
+
+def _opened(url: str) -> Bus:
+    from streams.bus.opening import open_bus
+    from streams.topics import TOPICS
+
+    scheme, _, rest = url.partition(":")
+    nothing = UsageError(f"there is no pipeline at {url}; start one with `calstream up --bus {url}`")
+    if scheme == "embedded" and not Path(rest).is_dir():
+        raise nothing  # who only looks makes no folder
+    bus = open_bus(url)
+    if "raw" not in bus.topics():
+        raise nothing
+    bus.create_topics(TOPICS)
+    return bus

@@ -1,0 +1,65 @@
+"""``calstream topics``: what is on the bus."""
+
+from __future__ import annotations
+
+from typing import TYPE_CHECKING
+
+import typer
+
+from streams.cli.there import BusOption, DebugOption, bus_there
+
+if TYPE_CHECKING:
+    from streams.bus import Bus
+
+app = typer.Typer(
+    add_completion=False, rich_markup_mode=None, pretty_exceptions_enable=False, invoke_without_command=True
+)
+
+
+@app.callback()
+def command(context: typer.Context, bus: BusOption = None, debug: DebugOption = False) -> None:
+    """List the topics: how many messages, how long they are kept, who reads them."""
+    if context.invoked_subcommand is not None:
+        return
+    from rich.text import Text
+
+    from streams.cli.console import new_table, standard_output
+
+    there, _ = bus_there(bus)
+    table = new_table("topic", "partitions", "messages", "kept", "read by", "lag")
+    for column in (1, 2, 5):
+        table.columns[column].justify = "right"
+    for row in _rows(there):
+        table.add_row(*(Text(cell) for cell in row))
+    there.close()
+    standard_output().print(table)
+
+
+def _rows(bus: Bus) -> list[tuple[str, ...]]:
+    from streams.overview import READERS
+    from streams.topics import EVENTS, TOPICS
+
+    order = [topic.name for topic in TOPICS]
+    names = sorted(bus.topics(), key=lambda name: (order.index(name) if name in order else len(order), name))
+    rows: list[tuple[str, ...]] = []
+    for name in names:
+        firsts, ends = bus.offsets_at(name, float("-inf")), bus.offsets_at(name, float("inf"))
+        groups = [group for group, wanted in READERS.items() if name in wanted]
+        lags = [str(bus.lag(group, [name])[name]) for group in groups]
+        messages = "" if _kept(name) == _LAST else str(sum(ends[at] - firsts[at] for at in ends))
+        readers = ", ".join(groups) or ("" if name not in EVENTS else "nobody")
+        rows.append((name, str(len(ends)), messages, _kept(name), readers, ", ".join(lags)))
+    return rows
+
+
+_LAST = "last of each key"
+
+
+def _kept(name: str) -> str:
+    from streams.cli.units import span
+    from streams.topics import TOPICS
+
+    known = next((topic for topic in TOPICS if topic.name == name), None)
+    if known is not None and known.compacted:
+        return _LAST
+    return "for ever" if known is None or known.retention is None else span(known.retention)

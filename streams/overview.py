@@ -1,0 +1,316 @@
+"""One look at a pipeline, from its bus alone: who has what to do, how fast it goes, what is wrong."""
+
+from __future__ import annotations
+
+import time
+from collections import Counter
+from collections.abc import Mapping, Sequence
+from dataclasses import dataclass, replace
+from typing import Final
+
+from streams.bus import Bus, Position
+from streams.roster import Service, services
+from streams.topics import ASSOCIATION, FAILURES, PLAN, SETTLED, is_dead_letters
+
+READERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "detector1": ("raw",),
+    "ramp_fit": ("ramp",),
+    "image2": ("rate",),
+    "associator": (PLAN, "cal", FAILURES),
+    "image3": (ASSOCIATION,),
+}
+"""What each consumer group reads, in the order of the road; written out, as the stages load the science."""
+
+WINDOW: Final = 60.0
+"""Seconds over which rates are taken."""
+
+_ROAD: Final = (PLAN, "raw", "ramp", "rate", "cal", ASSOCIATION, "combined", FAILURES)
+_PUBLISHES: Final[Mapping[str, tuple[str, ...]]] = {
+    "detector1": ("ramp", "rate"),  # the second one where it is fused
+    "ramp_fit": ("rate",),
+    "image2": ("cal",),
+    "image3": ("combined",),
+}
+_FIRST: Final = float("-inf")
+_END: Final = float("inf")
+_AGES: Final = 40
+
+
+@dataclass(frozen=True, kw_only=True)
+class Reading:
+    """A topic and who reads it.
+
+    Attributes
+    ----------
+    topic, group : str
+        Names; the group is empty where nobody reads.
+    messages : int
+        How many the topic holds.
+    arriving : float
+        Messages a second that were published on it in the last minute.
+    done : int
+        Messages that the group is through with, ever.
+    lag : int
+        Messages that it is not through with.
+    rate : float
+        Messages a second that it got through with in the last minute.
+    in_work : int
+        What its services compute now.
+    oldest : float, optional
+        For how many seconds its oldest message waits; None without lag.
+    dead_letters : int
+        Messages of the topic that it could not process, and of which nobody has disposed.
+    """
+
+    topic: str
+    group: str = ""
+    messages: int = 0
+    arriving: float = 0.0
+    done: int = 0
+    lag: int = 0
+    rate: float = 0.0
+    in_work: int = 0
+    oldest: float | None = None
+    dead_letters: int = 0
+
+    @property
+    def eta(self) -> float | None:
+        """Return the seconds after which the lag is gone at this rate; None when there is none."""
+        return self.lag / self.rate if self.lag and self.rate else None
+
+
+@dataclass(frozen=True, kw_only=True)
+class Overview:
+    """A pipeline at one moment.
+
+    Attributes
+    ----------
+    time : float
+        Seconds since 1970.
+    readings : tuple of Reading
+        In the order of the road.
+    services : tuple of Service
+        Those that run, and those that are missed.
+    failures : int
+        Runs that failed for good, ever.
+    recent_failures : int
+        Those of the last minute.
+    dead_letters : int
+        On all topics.
+    still : bool
+        Whether nothing was published while all this was looked up, so that its parts fit together.
+    """
+
+    time: float
+    readings: tuple[Reading, ...]
+    services: tuple[Service, ...]
+    failures: int = 0
+    recent_failures: int = 0
+    dead_letters: int = 0
+    still: bool = True
+
+    @property
+    def open(self) -> int:
+        """Return how many associations wait for members."""
+        return sum(service.record.open for service in self.services if service.live)
+
+    @property
+    def in_work(self) -> int:
+        """Return how many runs are computed now."""
+        return sum(len(service.record.in_work) for service in self.services if service.live)
+
+    def reading(self, topic: str, group: str) -> Reading | None:
+        """Return what was seen of a topic and a group, or None."""
+        return next((row for row in self.readings if (row.topic, row.group) == (topic, group)), None)
+
+
+def look(
+    bus: Bus,
+    readers: Mapping[str, Sequence[str]] = READERS,
+    *,
+    earlier: Overview | None = None,
+    now: float | None = None,
+) -> Overview:
+    """Return a pipeline as it is now; only short topics are read for it: of services and settled letters.
+
+    Parameters
+    ----------
+    bus : Bus
+        With all topics there.
+    readers : mapping of str to sequence of str, optional
+        What each consumer group reads; those that publish for others come first.
+    earlier : Overview, optional
+        A former look, from which rates of groups are worked out; without one they are taken from what the
+        groups publish.
+    now : float, optional
+        Seconds since 1970.
+    """
+    moment = time.time() if now is None else now
+    sight = _Sight(
+        bus=bus,
+        now=moment,
+        topics={name: _measure(bus, name, moment) for name in _ROAD},
+        behind={group: bus.lag(group, wanted) for group, wanted in readers.items()},
+        services=services(bus, moment),  # after the lags: what left a topic may be in a service's hands
+        letters=_letters(bus),
+        earlier=earlier,
+    )
+    rows = [sight.row(topic, group) for topic in _ROAD for group in _readers_of(topic, readers)]
+    return Overview(
+        time=moment,
+        readings=tuple(rows),
+        services=tuple(sight.services),
+        failures=sight.topics[FAILURES].messages,
+        recent_failures=sight.topics[FAILURES].recent,
+        dead_letters=sum(sight.letters.values()),
+        still=all(bus.offsets_at(name, _END) == topic.ends for name, topic in sight.topics.items()),
+    )
+
+
+def busy(overview: Overview, *, waiting_counts: bool = True) -> str:
+    """Return what a pipeline still has to do, as a sentence; an empty one when it is idle.
+
+    Parameters
+    ----------
+    overview : Overview
+        A look at it.
+    waiting_counts : bool, optional
+        Whether associations that wait for members are something to do.
+    """
+    behind = [f"{row.group} has {row.lag} of {row.topic}" for row in overview.readings if row.lag]
+    if behind:
+        return f"there is work left: {', '.join(behind)}"
+    if overview.in_work:
+        return f"{overview.in_work} in work"
+    if waiting_counts and overview.open:
+        return f"{overview.open} associations wait for members"
+    if not overview.still:
+        return "events come"
+    return _unready(overview.services)
+
+
+def idle(overview: Overview) -> bool:
+    """Tell whether all is done and nothing can come by itself.
+
+    No lag, nothing in work, no association open, no ingest that watches, every service ready.
+    """
+    return not busy(overview)
+
+
+def _unready(found: Sequence[Service]) -> str:
+    live = [service for service in found if service.live]
+    if not live:
+        return "no service runs"
+    for service in live:
+        if service.state == "watching":
+            return f"{service.record.service} watches for files"
+        if service.state != "ready":
+            return f"{service.record.service} is {service.state}"
+    groups = {service.group for service in live}
+    for service in found:
+        if service.lost and service.group in READERS and service.group not in groups:
+            return f"{service.record.service} is {service.lost}"
+    return ""
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Measured:
+    ends: Mapping[Position, int]
+    messages: int
+    recent: int
+    rate: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class _Sight:
+    """All that was looked up."""
+
+    bus: Bus
+    now: float
+    topics: Mapping[str, _Measured]
+    behind: Mapping[str, Mapping[str, int]]
+    services: Sequence[Service]
+    letters: Mapping[tuple[str, str], int]
+    earlier: Overview | None
+
+    def row(self, topic: str, group: str) -> Reading:
+        """Return what is known of a topic and a group, or nobody, that reads it."""
+        there = self.topics[topic]
+        bare = Reading(topic=topic, messages=there.messages, arriving=there.rate)
+        if not group:
+            return bare
+        offsets = self.bus.committed(group, [topic])
+        lag, done = self.behind[group][topic], sum(offsets.values())
+        return replace(
+            bare,
+            group=group,
+            done=done,
+            lag=lag,
+            rate=self._rate(topic, group, done),
+            in_work=sum(len(s.record.in_work) for s in self.services if s.live and s.group == group),
+            oldest=_age(self.bus, topic, offsets, there.ends, self.now) if lag else None,
+            dead_letters=self.letters.get((topic, group), 0),
+        )
+
+    def _rate(self, topic: str, group: str, done: int) -> float:
+        before = None if self.earlier is None else self.earlier.reading(topic, group)
+        if self.earlier is not None and before is not None and self.now > self.earlier.time:
+            return max(0, done - before.done) / (self.now - self.earlier.time)
+        published = (self.topics[name] for name in _PUBLISHES.get(group, ()))
+        return next((one.rate for one in published if one.messages), 0.0)
+
+
+def _measure(bus: Bus, topic: str, now: float) -> _Measured:
+    firsts, ends = bus.offsets_at(topic, _FIRST), bus.offsets_at(topic, _END)
+    messages = _count(firsts, ends)
+    recent = _count(bus.offsets_at(topic, now - WINDOW), ends) if messages else 0
+    window = WINDOW
+    if recent and recent == messages:  # it is younger than the window
+        window = max(1.0, _age(bus, topic, firsts, ends, now) or 0.0)
+    return _Measured(ends=ends, messages=messages, recent=recent, rate=recent / min(window, WINDOW))
+
+
+def _count(starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
+    return sum(max(0, end - starts[at]) for at, end in ends.items())
+
+
+def _age(
+    bus: Bus, topic: str, starts: Mapping[Position, int], ends: Mapping[Position, int], now: float
+) -> float | None:
+    """Return how long ago the first message behind `starts` was published, to 5 %; None where there is none.
+
+    By bisection: a message is older than some age if it stands before the offset of that time.
+    """
+    behind = {at: start for at, start in starts.items() if start < ends[at]}
+    if not behind:
+        return None
+
+    def older(age: float) -> bool:
+        then = bus.offsets_at(topic, now - age)
+        return any(then[at] > start for at, start in behind.items())
+
+    low, high = 0.0, 1.0
+    for _ in range(_AGES):
+        if not older(high):
+            break
+        low, high = high, 2 * high
+    while high - low > max(0.25, 0.05 * high):
+        middle = (low + high) / 2
+        low, high = (middle, high) if older(middle) else (low, middle)
+    return (low + high) / 2
+
+
+def _readers_of(topic: str, readers: Mapping[str, Sequence[str]]) -> list[str]:
+    return [group for group, wanted in readers.items() if topic in wanted] or [""]
+
+
+def _letters(bus: Bus) -> dict[tuple[str, str], int]:
+    """Return how many dead letters are neither retried nor dropped, by topic and group."""
+    found: Counter[tuple[str, str]] = Counter()
+    names = [name for name in bus.topics() if is_dead_letters(name)]
+    settled = Counter(m.key.partition("/")[0] for m in bus.read(SETTLED) if m.value) if names else Counter()
+    for name in names:
+        topic, _, service = name.removesuffix(".dlq").rpartition(".")
+        there = _count(bus.offsets_at(name, _FIRST), bus.offsets_at(name, _END))
+        found[topic, service.partition("+")[0]] += max(0, there - settled[name])
+    return found

@@ -1,0 +1,125 @@
+"""Marks of attempts in the store, so that an event that kills its process does not do so for ever.
+
+An attempt is marked before it computes, as ``attempts/<event id>/<n>``. When it died, raised or overran while
+the service lived, the service marks that too, as ``attempts/<event id>/failed-<n>``: of those an event has
+`FAILURES`. Marks without a failure are of attempts that ended with the whole service; of these it has
+`MARKS`.
+"""
+
+from __future__ import annotations
+
+import contextlib
+from collections.abc import Callable
+from itertools import count
+from typing import Final
+
+from schemas.errors import CalstreamError, Unprocessable
+from schemas.manifests import Manifest
+from streams.manifest_files import StoreLedger, run_folder
+from streams.planning import Run
+from streams.store import Store
+
+FAILURES: Final = 3
+"""Failed attempts after which an event goes to the dead letters."""
+MARKS: Final = 20
+"""Attempts after which it does, whoever ended them."""
+
+
+class Exhausted(Unprocessable):
+    """An event has been tried often enough."""
+
+
+def attempts_folder(event_id: str) -> str:
+    """Return the store's folder with the marks of an event."""
+    return f"attempts/{event_id}"
+
+
+class ServiceLedger(StoreLedger):
+    """Finished runs and attempts, as a service's child keeps them.
+
+    Parameters
+    ----------
+    store : Store
+        Where they lie.
+    begun : callable
+        Told when an attempt is marked and its work begins.
+    """
+
+    def __init__(self, store: Store, begun: Callable[[], None]) -> None:
+        super().__init__(store)
+        self._begun = begun
+        self._marked, self._number = "", 0
+
+    def begin(self, run: Run) -> None:
+        """Mark an attempt.
+
+        Raises
+        ------
+        Exhausted
+            If there were too many.
+        """
+        self._marked, self._number = run.event.id, mark(self._store, run.event.id, run.key)
+        if self._number > 1:
+            demand_hope(self._store, run.event.id, self._number)
+        self._begun()
+
+    def finish(self, run: Run, manifest: Manifest) -> Manifest:
+        """Put the manifest if there is none; forget the attempts, and sweep what earlier ones left."""
+        winner = super().finish(run, manifest)
+        if self._number > 1:
+            for name in self._store.names(run_folder(run.key)):
+                if name not in ("manifest.json", winner.attempt):
+                    self._store.remove(f"{run_folder(run.key)}/{name}")
+        self._store.remove(attempts_folder(run.event.id))
+        return winner
+
+    def turn_to_next(self) -> None:
+        """Forget which attempt was marked last."""
+        self._marked = ""
+
+    def forgive(self) -> None:
+        """Take the last mark back: what failed was not the event, and it may be tried for days."""
+        if self._marked:
+            with contextlib.suppress(CalstreamError):  # a store that is down keeps the mark
+                self._store.remove(f"{attempts_folder(self._marked)}/{self._number}")
+
+
+def mark(store: Store, event_id: str, run_key: str) -> int:
+    """Mark an attempt at an event; return which one it is, from 1."""
+    folder = attempts_folder(event_id)
+    return next(n for n in count(1) if store.put_if_absent(f"{folder}/{n}", run_key.encode(), durable=False))
+
+
+def demand_hope(store: Store, event_id: str, number: int) -> None:
+    """Refuse a further attempt at an event that has been tried often enough.
+
+    Raises
+    ------
+    Exhausted
+        With what the last failure said.
+    """
+    failed = failures(store, event_id)
+    if failed >= FAILURES:
+        raise Exhausted(last_failure(store, event_id, failed))
+    if number > MARKS:
+        raise Exhausted(
+            f"it was begun {MARKS} times and the whole service ended each time; look at the machine's memory "
+            "and logs, then `calstream dlq retry`"
+        )
+
+
+def failures(store: Store, event_id: str) -> int:
+    """Return how many attempts at an event failed while the service lived."""
+    folder = attempts_folder(event_id)
+    return next(n for n in count() if not store.exists(f"{folder}/failed-{n + 1}"))
+
+
+def note_failure(store: Store, event_id: str, sentence: str) -> int:
+    """Mark a failed attempt; return how many there are now."""
+    folder = attempts_folder(event_id)
+    return next(n for n in count(1) if store.put_if_absent(f"{folder}/failed-{n}", sentence.encode()))
+
+
+def last_failure(store: Store, event_id: str, number: int) -> str:
+    """Return what was said of a failed attempt."""
+    return store.read_bytes(f"{attempts_folder(event_id)}/failed-{number}").decode("utf-8", "replace")
