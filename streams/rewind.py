@@ -18,7 +18,7 @@ class Rewind:
     Attributes
     ----------
     service : str
-        Its name, and that of its consumer group.
+        Name of its consumer group.
     offsets : mapping of Position to int
         Where to go back; partitions that have nothing to be read again are not in it.
     again : mapping of str to int
@@ -49,8 +49,9 @@ def rewound(bus: Bus, service: str, to: float) -> Rewind:
     UsageError
         If there is no such service.
     """
-    topics = read_by(service)
-    committed = bus.committed(service, topics)
+    group = service.partition("+")[0]  # a fused service is in the group of its first part
+    topics = read_by(group)
+    committed = bus.committed(group, topics)
     again = Counter(dict.fromkeys(topics, 0))
     offsets: dict[Position, int] = {}
     for topic in topics:
@@ -58,7 +59,7 @@ def rewound(bus: Bus, service: str, to: float) -> Rewind:
             if offset < committed.get(position, 0):
                 offsets[position] = offset
                 again[topic] += committed[position] - offset
-    return Rewind(service=service, offsets=offsets, again=again)
+    return Rewind(service=group, offsets=offsets, again=again)
 
 
 def move_back(bus: Bus, rewind: Rewind) -> None:

@@ -40,7 +40,7 @@ def command(
     when = -math.inf if to == "earliest" else moment(to)
     with opened(bus, store) as site:
         rewind = rewound(site.bus, service, when)
-        demand_stopped(site.bus, service)
+        demand_stopped(site.bus, rewind.service)
         if not dry_run:
             move_back(site.bus, rewind)
         table = new_table("topic", "messages again")

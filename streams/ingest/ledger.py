@@ -76,12 +76,15 @@ class RootLedger:
         return {match[1] for name in names if (match := _RECORD.fullmatch(name))}
 
     def artifact(self, identity: str, sha256: str) -> Artifact | None:
-        """Return the claim check of a file with these bytes, if one is written down."""
+        """Return the claim check of a file with these bytes, if one is written down and was not pruned."""
         path = f"roots/{identity}/{sha256}.json"
         if not self._store.exists(path):
             return None
         event = parse_event(self._store.read_bytes(path))
-        return event.product if isinstance(event, ProductEvent) else None
+        if not isinstance(event, ProductEvent):
+            return None
+        copy = self._store.inside(event.product.uri)
+        return event.product if copy is None or self._store.exists(copy) else None
 
     def recognised(self, identity: str, signature: Signature) -> str | None:
         """Return the SHA-256 of a file that was taken and lies there as it did then."""

@@ -89,6 +89,13 @@ def test_a_service_that_runs_is_left_alone(bus):
     assert bus.lag("image2", ["rate"]) == {"rate": 1}
 
 
+def test_a_fused_service_is_in_the_group_of_its_first_part(bus):
+    publish(bus, "a", topic="raw")
+    read(bus, 1, "detector1", ["raw"])
+    move_back(bus, rewound(bus, "detector1+ramp_fit", -math.inf))
+    assert bus.lag("detector1", ["raw"]) == {"raw": 1}
+
+
 def test_an_unknown_service(bus):
     with pytest.raises(UsageError, match="there is no service 'imge2'; did you mean 'image2'"):
         rewound(bus, "imge2", 0.0)

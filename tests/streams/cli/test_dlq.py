@@ -63,7 +63,7 @@ def test_letters_are_listed_with_the_reason(place, capsys):
     out = capsys.readouterr().out
     assert out.count(SENTENCE) == 3
     assert "main/one/uncal" in out
-    assert "14 bytes that are no event" in out
+    assert "13 bytes that are no event" in out
     assert out.endswith("3 dead letters pending\n")
     assert main(["dlq", "list", "--where", "detector == 'NRCA3'", "--topic", "raw", *place]) == 0
     assert capsys.readouterr().out.endswith("1 dead letter pending\n")

@@ -65,6 +65,19 @@ def test_other_bytes_under_the_same_name_are_a_new_generation(site, arrive, even
     assert new.product.sha256 != old.product.sha256
 
 
+def test_a_copy_that_was_pruned_is_made_anew_for_another_line(site, arrive, events):
+    path = arrive()
+    Intake(site).take(path)
+    (first,) = events("raw")
+    place = site.store.inside(first.product.uri)
+    site.store.remove(place)
+    add_line("test", builtin("optimal"), site.bus, site.store)
+    assert outcomes(Intake(site), path) == ["published"]
+    second = events("raw")[-1]
+    assert (second.line, second.product) == ("test", first.product)
+    assert site.store.read_bytes(place) == path.read_bytes()
+
+
 def test_a_generation_is_larger_than_all_that_are_known_when_the_clock_goes_back(site, arrive, events):
     Intake(site, clock=lambda: 2_000_000_000.0).take(arrive())
     Intake(site, clock=lambda: 1_000_000_000.0).take(arrive(spot=1))

@@ -74,8 +74,8 @@ class Works:
             recipe = tools.recipe(event)
             if isinstance(event, ProductEvent | AssociationEvent) and is_for(stage, event, recipe):
                 try:
-                    outputs = [pack(handle(stage, event, tools))]
-                    outcome = unpack(outputs[0]).outcome
+                    result = handle(stage, event, tools).event
+                    outputs, outcome = [pack(result)], result.outcome
                 except CalstreamError as error:
                     outputs = [
                         pack(failure_of(stage.name, event, error, str(error))),
