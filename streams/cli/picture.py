@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
@@ -29,7 +29,7 @@ STYLES: Final = {
 }
 """Colours of states."""
 
-_RIGHT: Final = {"all", "lag", "rate", "work", "oldest", "dead", "ETA", "since"}
+_RIGHT: Final = {"all", "lag", "rate", "in work", "oldest", "failed", "ETA", "since"}
 
 
 def picture(overview: Overview, where: str = "", *, failure: str = "") -> RenderableType:
@@ -46,18 +46,17 @@ def picture(overview: Overview, where: str = "", *, failure: str = "") -> Render
     """
     return Group(
         _title(overview, where),
+        Text(f"✗ {failure}", style="red") if failure else verdict(overview),
         Text(),
         topics_table(overview),
         Text(),
         services_table(overview),
-        Text(),
-        Text(f"✗ {failure}", style="red") if failure else verdict(overview),
     )
 
 
 def topics_table(overview: Overview) -> Table:
     """Return topics, who reads them, and what waits there."""
-    table = _table("topic", "read by", "all", "lag", "rate", "work", "oldest", "dead", "ETA")
+    table = _table("topic", "read by", "all", "lag", "rate", "in work", "oldest", "failed", "ETA")
     running = {service.group for service in overview.services if service.live}
     for row in overview.readings:
         table.add_row(*_topic_row(row, row.group in running))
@@ -148,9 +147,13 @@ def _topic_row(row: Reading, running: bool) -> Iterable[Text]:
     )
 
 
-def _at(those: Iterable[Service], sentence: str, now: float) -> Text:
-    works = [work for service in those for work in service.record.in_work if service.live]
-    open_ = sum(service.record.open for service in those if service.live)
+def _at(those: Sequence[Service], sentence: str, now: float) -> Text:
+    live = [service for service in those if service.live]
+    if not live:
+        heard = max(service.record.time for service in those)
+        return Text(sentence if those[0].state == "stopped" else f"silent for {span(now - heard)}", "dim")
+    works = [work for service in live for work in service.record.in_work]
+    open_ = sum(service.record.open for service in live)
     said = Text(sentence)
     if works:
         first = min(works, key=lambda work: work.since)

@@ -21,11 +21,12 @@ def command(bus: BusOption = None, debug: DebugOption = False) -> None:
     from streams.cli.console import new_table, standard_output
     from streams.cli.picture import STYLES
     from streams.cli.units import span
+    from streams.overview import by_road
     from streams.roster import services
 
     there, url = bus_there(bus)
     now = time.time()
-    found = services(there, now)
+    found = by_road(services(there, now))
     there.close()
     console = standard_output()
     if not found:
