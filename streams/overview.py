@@ -194,7 +194,7 @@ def busy(overview: Overview, *, waiting_counts: bool = True) -> str:
     if overview.in_work:
         return f"{overview.in_work} in work"
     if waiting_counts and overview.open:
-        return f"{overview.open} associations wait for members"
+        return f"associations wait for members: {overview.open}"
     if not overview.still:
         return "events come"
     return _unready(overview.services)

@@ -9,7 +9,7 @@ from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from streams.cli.units import clock, number, rate, span
+from streams.cli.units import clock, counted, number, rate, span
 from streams.overview import READERS, Overview, Reading, busy
 from streams.roster import Service
 
@@ -93,9 +93,9 @@ def verdict(overview: Overview) -> Text:
     wrong = []
     if overview.failures:
         recent = f", {overview.recent_failures} in the last minute" if overview.recent_failures else ""
-        wrong.append(f"{_count(overview.failures, 'failure')}{recent}")
+        wrong.append(f"{counted(overview.failures, 'failure')}{recent}")
     if overview.dead_letters:
-        wrong.append(f"{_count(overview.dead_letters, 'dead letter')} (calstream dlq list)")
+        wrong.append(f"{counted(overview.dead_letters, 'dead letter')} (calstream dlq list)")
     if wrong:
         said.append("\n").append("; ".join(wrong), style="red")
     return said
@@ -160,7 +160,7 @@ def _at(those: Sequence[Service], sentence: str, now: float) -> Text:
         more = f" +{len(works) - 1}" if len(works) > 1 else ""
         said.append("; " if sentence else "").append(f"{first.name} {span(now - first.since)}{more}", "cyan")
     if open_:
-        said.append("; " if said.plain else "").append(f"{_count(open_, 'association')} open")
+        said.append("; " if said.plain else "").append(f"{counted(open_, 'association')} open")
     return said
 
 
@@ -172,7 +172,3 @@ def _table(*headings: str) -> Table:
             heading, justify="right" if heading in _RIGHT else "left", no_wrap=not last, overflow="fold"
         )
     return table
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

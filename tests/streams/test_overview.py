@@ -171,7 +171,7 @@ def test_work_open_associations_and_a_watching_ingest_are_something_to_do(done: 
     assert busy(look(done.bus)) == "1 in work"
     done.record("image2")
     done.record("associator", open=1)
-    assert "1 associations wait" in busy(look(done.bus))
+    assert busy(look(done.bus)) == "associations wait for members: 1"
     assert busy(look(done.bus), waiting_counts=False) == ""
     done.record("associator")
     done.record("ingest", "watching")
