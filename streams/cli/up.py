@@ -101,7 +101,7 @@ def _run(where: Address, managed: list[Managed], *, until_idle: bool, grace: flo
             site.bus.close()
     for one in supervisor.failed():
         said = last_line(folder / "logs" / f"{one.name}.log")
-        typer.echo(f"calstream: {one.name} ended with exit code {one.process.returncode}: {said}", err=True)
+        typer.echo(f"calstream: {one.name} failed: {said}", err=True)
     return int(until_idle and (failures or bool(supervisor.failed())))
 
 
