@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, replace
 from typing import Final
 
@@ -33,7 +33,8 @@ _PUBLISHES: Final[Mapping[str, tuple[str, ...]]] = {
 }
 _FIRST: Final = float("-inf")
 _END: Final = float("inf")
-_AGES: Final = 40
+_ETERNITY: Final = 1e10
+_MOMENT: Final = 0.25
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -90,7 +91,7 @@ class Overview:
     readings : tuple of Reading
         In the order of the road.
     services : tuple of Service
-        Those that run, and those that are missed.
+        Those that run, and those that are missed, in the order of the road.
     failures : int
         Runs that failed for good, ever.
     recent_failures : int
@@ -128,7 +129,8 @@ def look(
     bus: Bus,
     readers: Mapping[str, Sequence[str]] = READERS,
     *,
-    earlier: Overview | None = None,
+    past: Sequence[Overview] = (),
+    times: bool = True,
     now: float | None = None,
 ) -> Overview:
     """Return a pipeline as it is now; only short topics are read for it: of services and settled letters.
@@ -139,9 +141,11 @@ def look(
         With all topics there.
     readers : mapping of str to sequence of str, optional
         What each consumer group reads; those that publish for others come first.
-    earlier : Overview, optional
-        A former look, from which rates of groups are worked out; without one they are taken from what the
-        groups publish.
+    past : sequence of Overview, optional
+        Looks of the last minute, the latest one last, from which rates of groups are worked out; without them
+        they are taken from what the groups publish.
+    times : bool, optional
+        Whether ages and rates are wanted, which take most of the time; :func:`idle` does without them.
     now : float, optional
         Seconds since 1970.
     """
@@ -149,22 +153,29 @@ def look(
     sight = _Sight(
         bus=bus,
         now=moment,
-        topics={name: _measure(bus, name, moment) for name in _ROAD},
+        topics={name: _measure(bus, name, moment if times else None) for name in _ROAD},
         behind={group: bus.lag(group, wanted) for group, wanted in readers.items()},
         services=services(bus, moment),  # after the lags: what left a topic may be in a service's hands
         letters=_letters(bus),
-        earlier=earlier,
+        past=past,
+        times=times,
     )
     rows = [sight.row(topic, group) for topic in _ROAD for group in _readers_of(topic, readers)]
     return Overview(
         time=moment,
         readings=tuple(rows),
-        services=tuple(sight.services),
+        services=tuple(by_road(sight.services)),
         failures=sight.topics[FAILURES].messages,
         recent_failures=sight.topics[FAILURES].recent,
         dead_letters=sum(sight.letters.values()),
         still=all(bus.offsets_at(name, _END) == topic.ends for name, topic in sight.topics.items()),
     )
+
+
+def by_road(found: Iterable[Service]) -> list[Service]:
+    """Return services in the order of the road; those that read nothing, as ingest, come first."""
+    road = list(READERS)
+    return sorted(found, key=lambda service: road.index(service.group) if service.group in road else -1)
 
 
 def busy(overview: Overview, *, waiting_counts: bool = True) -> str:
@@ -183,7 +194,7 @@ def busy(overview: Overview, *, waiting_counts: bool = True) -> str:
     if overview.in_work:
         return f"{overview.in_work} in work"
     if waiting_counts and overview.open:
-        return f"{overview.open} associations wait for members"
+        return f"associations wait for members: {overview.open}"
     if not overview.still:
         return "events come"
     return _unready(overview.services)
@@ -231,7 +242,8 @@ class _Sight:
     behind: Mapping[str, Mapping[str, int]]
     services: Sequence[Service]
     letters: Mapping[tuple[str, str], int]
-    earlier: Overview | None
+    past: Sequence[Overview]
+    times: bool
 
     def row(self, topic: str, group: str) -> Reading:
         """Return what is known of a topic and a group, or nobody, that reads it."""
@@ -248,21 +260,29 @@ class _Sight:
             lag=lag,
             rate=self._rate(topic, group, done),
             in_work=sum(len(s.record.in_work) for s in self.services if s.live and s.group == group),
-            oldest=_age(self.bus, topic, offsets, there.ends, self.now) if lag else None,
+            oldest=self._oldest(topic, group, offsets) if lag and self.times else None,
             dead_letters=self.letters.get((topic, group), 0),
         )
 
+    def _oldest(self, topic: str, group: str, offsets: Mapping[Position, int]) -> float | None:
+        last = self.past[-1].reading(topic, group) if self.past else None
+        guess = last.oldest if last is not None else None
+        return _age(self.bus, topic, offsets, self.topics[topic].ends, self.now, guess or 1.0)
+
     def _rate(self, topic: str, group: str, done: int) -> float:
-        before = None if self.earlier is None else self.earlier.reading(topic, group)
-        if self.earlier is not None and before is not None and self.now > self.earlier.time:
-            return max(0, done - before.done) / (self.now - self.earlier.time)
+        first = self.past[0] if self.past else None
+        before = None if first is None else first.reading(topic, group)
+        if first is not None and before is not None and self.now > first.time:
+            return max(0, done - before.done) / (self.now - first.time)
         published = (self.topics[name] for name in _PUBLISHES.get(group, ()))
         return next((one.rate for one in published if one.messages), 0.0)
 
 
-def _measure(bus: Bus, topic: str, now: float) -> _Measured:
+def _measure(bus: Bus, topic: str, now: float | None) -> _Measured:
     firsts, ends = bus.offsets_at(topic, _FIRST), bus.offsets_at(topic, _END)
     messages = _count(firsts, ends)
+    if now is None:
+        return _Measured(ends=ends, messages=messages, recent=0, rate=0.0)
     recent = _count(bus.offsets_at(topic, now - WINDOW), ends) if messages else 0
     window = WINDOW
     if recent and recent == messages:  # it is younger than the window
@@ -275,11 +295,16 @@ def _count(starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
 
 
 def _age(
-    bus: Bus, topic: str, starts: Mapping[Position, int], ends: Mapping[Position, int], now: float
+    bus: Bus,
+    topic: str,
+    starts: Mapping[Position, int],
+    ends: Mapping[Position, int],
+    now: float,
+    guess: float = 1.0,
 ) -> float | None:
-    """Return how long ago the first message behind `starts` was published, to 5 %; None where there is none.
+    """Return how long ago the first message behind `starts` was published, to 10 %; None where there is none.
 
-    By bisection: a message is older than some age if it stands before the offset of that time.
+    By bisection around a guess: a message is older than some age if it stands before the offset of that time.
     """
     behind = {at: start for at, start in starts.items() if start < ends[at]}
     if not behind:
@@ -289,12 +314,14 @@ def _age(
         then = bus.offsets_at(topic, now - age)
         return any(then[at] > start for at, start in behind.items())
 
-    low, high = 0.0, 1.0
-    for _ in range(_AGES):
-        if not older(high):
-            break
-        low, high = high, 2 * high
-    while high - low > max(0.25, 0.05 * high):
+    low, high, step = guess, guess, 1.15
+    if older(guess):
+        while high < _ETERNITY and older(high := high * step):
+            low, step = high, 4
+    else:
+        while low > _MOMENT and not older(low := low / step):
+            high, step = low, 4
+    while high - low > max(_MOMENT, 0.15 * high):
         middle = (low + high) / 2
         low, high = (middle, high) if older(middle) else (low, middle)
     return (low + high) / 2
@@ -308,7 +335,8 @@ def _letters(bus: Bus) -> dict[tuple[str, str], int]:
     """Return how many dead letters are neither retried nor dropped, by topic and group."""
     found: Counter[tuple[str, str]] = Counter()
     names = [name for name in bus.topics() if is_dead_letters(name)]
-    settled = Counter(m.key.partition("/")[0] for m in bus.read(SETTLED) if m.value) if names else Counter()
+    marks = {mark.key: mark.value for mark in bus.read(SETTLED)} if names else {}
+    settled = Counter(place.partition("/")[0] for place, value in marks.items() if value)
     for name in names:
         topic, _, service = name.removesuffix(".dlq").rpartition(".")
         there = _count(bus.offsets_at(name, _FIRST), bus.offsets_at(name, _END))

@@ -45,11 +45,14 @@ class Managed:
         What ``calstream`` is called with.
     again : bool
         Whether it is started anew when it has ended; else its end is its end.
+    group : str
+        The consumer group that it is to become ready in; empty for none.
     """
 
     name: str
     arguments: tuple[str, ...]
     again: bool = True
+    group: str = ""
     process: subprocess.Popen[bytes] | None = None
     started: float = 0.0
     failures: int = 0
@@ -101,7 +104,8 @@ class Supervisor:
     def done(self, seen: Overview) -> bool:
         """Tell whether nothing is left to do: all that runs once has ended, and the pipeline is idle."""
         once = all(not one.running for one in self._managed if not one.again)
-        up = all(one.running for one in self._managed if one.again)
+        ready = {service.group for service in seen.services if service.live and service.state == "ready"}
+        up = all(one.running and one.group in ready for one in self._managed if one.group)
         self._quiet = self._quiet + 1 if once and up and idle(seen) else 0
         return self._quiet >= _QUIET_LOOKS
 

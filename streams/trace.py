@@ -8,7 +8,7 @@ import json
 import re
 from collections.abc import Iterable, Iterator
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Final
 
 from schemas.associations import Association, read_association
 from schemas.errors import CalstreamError, Unprocessable, UsageError
@@ -18,6 +18,8 @@ from schemas.naming import LEVELS, exposure_name
 from streams.bus import Bus, Message
 from streams.store import Store
 from streams.topics import ASSOCIATION, FAILURES, is_dead_letters
+
+_EVER: Final = float("inf")
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -33,7 +35,7 @@ class Trace:
     stage : str
         Who did it; ``ingest`` for a root, ``associator`` for an association.
     outcome : str
-        ``complete``, ``cached``, ``failed``, ``dead letter``, or an association's completeness.
+        ``arrived``, ``complete``, ``cached``, ``failed``, ``dead letter``, or an association's completeness.
     sentence : str
         Why it failed; of an association how many members it has.
     seconds : float, optional
@@ -86,43 +88,54 @@ def trace(bus: Bus, store: Store, name: str, line: str | None = None) -> list[Tr
 
 @dataclass(kw_only=True)
 class _Search:
-    """Follows a name through the topics; they are read again as long as more belongs to it."""
+    """Follows a name down the road; topics are read again as long as more belongs to it."""
 
     bus: Bus
     store: Store
     name: str
     line: str | None
-    identities: set[str] = field(default_factory=set)  # of what it went into
+    identities: set[str] = field(default_factory=set)  # of its products, and of what they went into
     files: dict[str, Association | None] = field(default_factory=dict)  # by sha256
-    ours: set[str] = field(default_factory=set)  # sha256 of the associations that it is in
+    ours: set[str] = field(default_factory=set)  # sha256 of the associations that they are in
     programs: set[str] = field(default_factory=set)
     manifests: dict[str, Manifest | None] = field(default_factory=dict)
     names: set[str] = field(default_factory=set)
     lines: set[str] = field(default_factory=set)
+    newest: float = _EVER  # when the first event was published that the last pass has added
 
     def run(self) -> list[Trace]:
         """Return what was found."""
-        while True:
-            known = len(self.identities) + len(self.ours)
-            found = list(self._pass())
-            if len(self.identities) + len(self.ours) == known:
-                return found
-
-    def _pass(self) -> Iterator[Trace]:
-        wanted = self._pattern()
-        for topic in self._topics():
-            for message in self.bus.read(topic):
-                if topic in LEVELS:
-                    self.names.add(message.key)
-                if topic == ASSOCIATION or message.key == self.name or wanted.search(message.value):
-                    yield from self._take(message)
+        found: dict[tuple[str, int, int], Trace] = {}
+        since = -_EVER
+        while since < _EVER:
+            self.newest = _EVER
+            for topic in self._topics():
+                for message in self._messages(topic, since):
+                    for one in self._take(message):
+                        found[message.topic, message.partition, message.offset] = one
+            since = self.newest  # what is made from something comes after it
+        return list(found.values())
 
     def _topics(self) -> list[str]:
         letters = [topic for topic in self.bus.topics() if is_dead_letters(topic)]
-        return [*LEVELS, ASSOCIATION, FAILURES, *letters]
+        *levels, combined = LEVELS
+        return [*levels, ASSOCIATION, combined, FAILURES, *letters]  # so that one pass mostly finds all
+
+    def _messages(self, topic: str, since: float) -> Iterator[Message]:
+        """Yield the messages of a topic that may be ours, most of which need not be parsed for it."""
+        wanted, known = self._pattern(), self._known()
+        for message in self.bus.read(topic, since):
+            if known != self._known():
+                wanted, known = self._pattern(), self._known()
+            if topic in LEVELS:
+                self.names.add(message.key)
+            if topic == ASSOCIATION or message.key == self.name or wanted.search(message.value):
+                yield message
+
+    def _known(self) -> int:
+        return len(self.identities) + len(self.ours)
 
     def _pattern(self) -> re.Pattern[bytes]:
-        """Return what an event of ours holds somewhere, so that most need not be parsed."""
         names = {self.name, *(identity.split("/")[1] for identity in self.identities)}
         return re.compile(b"|".join(re.escape(text.encode()) for text in sorted(names | self.ours)))
 
@@ -139,18 +152,18 @@ class _Search:
             if is_dead_letters(message.topic):
                 yield self._letter(message, event)
             else:
-                self._follow(event)
+                self._follow(event, message.timestamp)
                 yield from self._told(message, event)
 
     def _concerns(self, event: Event) -> bool:
-        if event.name == self.name or event.identity in self.identities:
+        if event.name == self.name:
             return True
         if isinstance(event, AssociationEvent):
             return self._is_member(event)
         if isinstance(event, ProductEvent):
             by_file = event.association is not None and event.association.sha256 in self.ours
             return by_file or any(self._is_ours(item.identity) for item in event.inputs)
-        return False
+        return event.identity in self.identities
 
     def _is_ours(self, identity: str) -> bool:
         line, _, rest = identity.partition("/")
@@ -164,7 +177,8 @@ class _Search:
         members = [] if there is None else [m.identity for p in there.products for m in p.members]
         return any(self._is_ours(identity) for identity in members)
 
-    def _follow(self, event: Event) -> None:
+    def _follow(self, event: Event, time: float) -> None:
+        before = self._known()
         if event.name == self.name:
             self.programs.add(event.program)
         self.identities.add(event.identity)
@@ -172,6 +186,8 @@ class _Search:
             self.ours.add(event.association.sha256)
         elif isinstance(event, ProductEvent) and (manifest := self._manifest(event)) is not None:
             self.identities.update(f"{event.line}/{one.name}/{one.suffix}" for one in manifest.products)
+        if self._known() > before and event.name != self.name:  # its own name is looked for anyhow
+            self.newest = min(self.newest, time)
 
     def _told(self, message: Message, event: Event) -> Iterator[Trace]:
         common = _common(message, event)
@@ -181,7 +197,7 @@ class _Search:
             yield Trace(
                 **common,
                 stage=event.stage or "ingest",
-                outcome=event.outcome,
+                outcome=event.outcome if event.stage else "arrived",
                 seconds=manifest.timing.get("seconds") if manifest is not None and new else None,
                 run_key=event.run_key,
             )

@@ -51,6 +51,8 @@ class HostedAssociator:
         How long to wait for members.
     emitted : callable, optional
         Told of the completeness of each association that has gone out.
+    record : callable, optional
+        Given how many associations are open, returns what is to be published in the same transaction.
     """
 
     def __init__(
@@ -60,12 +62,14 @@ class HostedAssociator:
         recipe: Callable[[str], Recipe],
         patience: Patience = DEFAULT_PATIENCE,
         emitted: Callable[[str], None] = lambda completeness: None,
+        record: Callable[[int], list[Outgoing]] = lambda number: [],
     ) -> None:
         self._bus = bus
         self._store = store
         self._recipe = recipe
         self._patience = patience
         self._emitted = emitted
+        self._record = record
         bus.create_topics(dead_letter_topics(GROUP, SOURCES))
         self._consumer = bus.consumer(GROUP, SOURCES, exclusive=True)
         self._held: Mapping[Position, int] = {}
@@ -118,7 +122,8 @@ class HostedAssociator:
         changed = pieces(reduced)
         if not (messages or outputs or changed):
             return False
-        self._consumer.commit(messages or self._fence(), [*outputs, *letters, *changed])
+        record = self._record(self.open)
+        self._consumer.commit(messages or self._fence(), [*outputs, *letters, *changed, *record])
         for emission in (emission for one in reduced for emission in one.emissions):
             self._emitted(emission.completeness)
         return True

@@ -13,6 +13,7 @@ from schemas.errors import Retriable
 from streams.associator.drafts import Patience
 from streams.associator.hosting import GROUP, SOURCES, HostedAssociator
 from streams.associator.reducer import DEFAULT_PATIENCE
+from streams.bus import Outgoing
 from streams.metrics import ServiceMetrics
 from streams.overview import busy, look
 from streams.recipes import RecipeShelf
@@ -64,8 +65,9 @@ class AssociatorService:
         """Work until told to stop."""
         recipes = RecipeShelf(self._site.store)
         host = HostedAssociator(
-            self._site.bus, self._site.store, recipes.get, self._patience, self._metrics.emitted
-        )
+            self._site.bus, self._site.store, recipes.get, self._patience,
+            emitted=self._metrics.emitted, record=self._record,
+        )  # fmt: skip
         self.ready = True
         try:
             while not self._stopping():
@@ -93,6 +95,12 @@ class AssociatorService:
         if time.monotonic() - self._looked_at_lag > 5:
             self._looked_at_lag = time.monotonic()
             self._metrics.lag(self._site.bus.lag(GROUP, SOURCES))
+
+    def _record(self, number: int) -> list[Outgoing]:
+        """Return the record if the number is new: who looks meanwhile must not think that all is done."""
+        if number == self.announcer.record.open:
+            return []
+        return [self.announcer.outgoing(open=number)]
 
     def _wait(self, host: HostedAssociator) -> float:
         due = host.next_due()

@@ -54,6 +54,12 @@ def command(
             help="Leave the files where they are; only below the folders in CALSTREAM_IN_PLACE_ROOTS.",
         ),
     ] = False,
+    every: Annotated[
+        float,
+        typer.Option(
+            min=0.0, metavar="SECONDS", help="Pause from one file to the next, as a downlink brings them."
+        ),
+    ] = 0.0,
     bus: BusOption = None,
     store: StoreOption = None,
     settle: Annotated[
@@ -84,6 +90,7 @@ def command(
         lines=tuple(line or ()),
         plan=not watch if plan is None else plan,
         in_place=in_place,
+        every=every,
     )
     with opened(bus, store) as site:
         if not watch:

@@ -2,14 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Sequence
 from typing import TYPE_CHECKING, Any, Final
 
 from rich.console import Group
 from rich.table import Table
 from rich.text import Text
 
-from streams.cli.units import clock, number, rate, span
+from streams.cli.units import clock, counted, number, rate, span
 from streams.overview import READERS, Overview, Reading, busy
 from streams.roster import Service
 
@@ -29,7 +29,7 @@ STYLES: Final = {
 }
 """Colours of states."""
 
-_RIGHT: Final = {"all", "lag", "rate", "work", "oldest", "dead", "ETA", "since"}
+_RIGHT: Final = {"all", "lag", "rate", "in work", "oldest", "failed", "ETA", "since"}
 
 
 def picture(overview: Overview, where: str = "", *, failure: str = "") -> RenderableType:
@@ -46,18 +46,17 @@ def picture(overview: Overview, where: str = "", *, failure: str = "") -> Render
     """
     return Group(
         _title(overview, where),
+        Text(f"✗ {failure}", style="red") if failure else verdict(overview),
         Text(),
         topics_table(overview),
         Text(),
         services_table(overview),
-        Text(),
-        Text(f"✗ {failure}", style="red") if failure else verdict(overview),
     )
 
 
 def topics_table(overview: Overview) -> Table:
     """Return topics, who reads them, and what waits there."""
-    table = _table("topic", "read by", "all", "lag", "rate", "work", "oldest", "dead", "ETA")
+    table = _table("topic", "read by", "all", "lag", "rate", "in work", "oldest", "failed", "ETA")
     running = {service.group for service in overview.services if service.live}
     for row in overview.readings:
         table.add_row(*_topic_row(row, row.group in running))
@@ -94,9 +93,9 @@ def verdict(overview: Overview) -> Text:
     wrong = []
     if overview.failures:
         recent = f", {overview.recent_failures} in the last minute" if overview.recent_failures else ""
-        wrong.append(f"{_count(overview.failures, 'failure')}{recent}")
+        wrong.append(f"{counted(overview.failures, 'failure')}{recent}")
     if overview.dead_letters:
-        wrong.append(f"{_count(overview.dead_letters, 'dead letter')} (calstream dlq list)")
+        wrong.append(f"{counted(overview.dead_letters, 'dead letter')} (calstream dlq list)")
     if wrong:
         said.append("\n").append("; ".join(wrong), style="red")
     return said
@@ -148,16 +147,20 @@ def _topic_row(row: Reading, running: bool) -> Iterable[Text]:
     )
 
 
-def _at(those: Iterable[Service], sentence: str, now: float) -> Text:
-    works = [work for service in those for work in service.record.in_work if service.live]
-    open_ = sum(service.record.open for service in those if service.live)
+def _at(those: Sequence[Service], sentence: str, now: float) -> Text:
+    live = [service for service in those if service.live]
+    if not live:
+        heard = max(service.record.time for service in those)
+        return Text(sentence if those[0].state == "stopped" else f"silent for {span(now - heard)}", "dim")
+    works = [work for service in live for work in service.record.in_work]
+    open_ = sum(service.record.open for service in live)
     said = Text(sentence)
     if works:
         first = min(works, key=lambda work: work.since)
         more = f" +{len(works) - 1}" if len(works) > 1 else ""
         said.append("; " if sentence else "").append(f"{first.name} {span(now - first.since)}{more}", "cyan")
     if open_:
-        said.append("; " if said.plain else "").append(f"{_count(open_, 'association')} open")
+        said.append("; " if said.plain else "").append(f"{counted(open_, 'association')} open")
     return said
 
 
@@ -169,7 +172,3 @@ def _table(*headings: str) -> Table:
             heading, justify="right" if heading in _RIGHT else "left", no_wrap=not last, overflow="fold"
         )
     return table
-
-
-def _count(count: int, noun: str) -> str:
-    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

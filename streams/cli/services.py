@@ -21,11 +21,12 @@ def command(bus: BusOption = None, debug: DebugOption = False) -> None:
     from streams.cli.console import new_table, standard_output
     from streams.cli.picture import STYLES
     from streams.cli.units import span
+    from streams.overview import by_road
     from streams.roster import services
 
     there, url = bus_there(bus)
     now = time.time()
-    found = services(there, now)
+    found = by_road(services(there, now))
     there.close()
     console = standard_output()
     if not found:
@@ -49,11 +50,14 @@ def command(bus: BusOption = None, debug: DebugOption = False) -> None:
 
 def _at(service: Service, now: float) -> str:
     """Return what it is at, each thing on a line of its own."""
-    from streams.cli.units import span
+    from streams.cli.units import counted, span
 
     record = service.record
     if service.lost:
         return f"silent for {span(now - record.time)}"
-    works = [f"{work.stage} {work.name}, {span(now - work.since)}" for work in record.in_work]
-    open_ = [f"{record.open} associations open"] if record.open else []
+    works = [
+        f"{'' if work.stage == record.service else f'{work.stage} '}{work.name}, {span(now - work.since)}"
+        for work in record.in_work
+    ]
+    open_ = [f"{counted(record.open, 'association')} open"] if record.open else []
     return "\n".join([*([record.sentence] if record.sentence else []), *works, *open_])

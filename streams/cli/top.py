@@ -41,9 +41,8 @@ class Watch:
         """
         from streams.overview import WINDOW, look
 
-        earlier = self._past[0] if self._past else None
         try:
-            seen = look(self._bus, earlier=earlier)
+            seen = look(self._bus, past=self._past)
             self.failure = ""
         except CalstreamError as error:
             if not self._past:

@@ -49,3 +49,8 @@ def clock(moment: float, *, fraction: bool = False) -> str:
 def date(moment: float) -> str:
     """Return the date, UTC: ``2026-11-24``."""
     return f"{datetime.fromtimestamp(moment, UTC):%Y-%m-%d}"
+
+
+def counted(count: int, noun: str) -> str:
+    """Return a count with its noun, in the plural where that is right."""
+    return f"{count} {noun}" if count == 1 else f"{count} {noun}s"

@@ -61,7 +61,7 @@ def command(
     calstream-data here. Ctrl-C lets what is in work be finished; a second one stops at once. The exit code is
     1 if --until-idle ends with failures.
     """
-    from streams.service.table import ROAD
+    from streams.service.table import ROAD, group_of
     from streams.site import address
     from streams.supervisor import Managed
 
@@ -72,7 +72,7 @@ def command(
         *(["--verbose"] if verbose else []),
     ]  # fmt: skip
     road = [("detector1+ramp_fit" if fuse and name == "detector1" else name) for name in ROAD]
-    managed = [Managed(name=name, arguments=("serve", name, *shared)) for name in road]
+    managed = [Managed(name=name, arguments=("serve", name, *shared), group=group_of(name)) for name in road]
     if ingest:
         extra = ["--watch"] if watch else [f"--every={every}"]
         paths = [str(path) for path in ingest]
@@ -84,7 +84,7 @@ def _run(where: Address, managed: list[Managed], *, until_idle: bool, grace: flo
     from streams.logs import configure
     from streams.service.serving import Stopping
     from streams.site import open_site
-    from streams.supervisor import Supervisor
+    from streams.supervisor import Supervisor, last_line
 
     configure()
     site = open_site(where)
@@ -99,6 +99,9 @@ def _run(where: Address, managed: list[Managed], *, until_idle: bool, grace: flo
         finally:
             supervisor.stop(stopping, grace + 30)
             site.bus.close()
+    for one in supervisor.failed():
+        said = last_line(folder / "logs" / f"{one.name}.log")
+        typer.echo(f"calstream: {one.name} failed: {said}", err=True)
     return int(until_idle and (failures or bool(supervisor.failed())))
 
 

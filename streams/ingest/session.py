@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Sequence
 from dataclasses import dataclass
 from pathlib import Path
@@ -30,6 +31,8 @@ class IngestRequest:
         Whether a plan of what is there is published first.
     in_place : bool
         Whether the files stay where they are.
+    every : float
+        Seconds from one file to the next, as a downlink brings them.
     interval : float
         Seconds between two records of the service.
     """
@@ -38,6 +41,7 @@ class IngestRequest:
     lines: tuple[str, ...] = ()
     plan: bool = True
     in_place: bool = False
+    every: float = 0.0
     interval: float = 5.0
 
 
@@ -48,7 +52,9 @@ def ingest(request: IngestRequest, site: Site, listener: Listener) -> None:
         files = Finder(site.store).files(request.paths)
         if request.plan:
             listener.planned(intake.plan(files))
-        for path in files:
+        for number, path in enumerate(files):
+            if number and request.every:
+                time.sleep(request.every)
             for note in intake.take(path):
                 listener.taken(note)
 

@@ -58,10 +58,10 @@ class Announcer:
         if urgent or since > self.record.interval or (changed and since > _SETTLE) or not self._said:
             self.publish()
 
-    def outgoing(self) -> Outgoing:
-        """Return the record as a message, for a transaction with others."""
+    def outgoing(self, **changes: Any) -> Outgoing:
+        """Change the record and return it as a message, for a transaction with others."""
         self._said = time.monotonic()
-        self.record = self.record.model_copy(update={"time": self._clock()})
+        self.record = self.record.model_copy(update={**changes, "time": self._clock()})
         return Outgoing(topic=SERVICES, key=self.record.key, value=self.record.to_bytes())
 
     def publish(self) -> None:
@@ -72,5 +72,8 @@ class Announcer:
             log.warning("not announced", reason=str(error))
 
     def gone(self) -> None:
-        """Say that the service has stopped."""
-        self.say(state="stopped", in_work=(), open=0)
+        """Take the record away: the service has stopped, and nobody is to miss it."""
+        try:
+            self._bus.publish([Outgoing(topic=SERVICES, key=self.record.key, value=b"")])
+        except Exception as error:  # as above
+            log.warning("not announced", reason=str(error))

@@ -57,7 +57,7 @@ class Outcomes:
         self._metrics.event(entry.message.topic, answer.outcome, result.stage)
         self._metrics.took(result.stage, answer.seconds, answer.parts)
         self._metrics.written(answer.written)
-        self._metrics.latency_of(result.generation, result.topic)
+        self._metrics.latency_of(result.topic, result.generation)
 
     def failed(self, entry: Entry, answer: Failed) -> None:
         """Give the event up, or let it be tried again."""
