@@ -23,15 +23,66 @@ def content_digest_of_file(file: ProductFile) -> str:
     Equal to :func:`schemas.content.content_digest` of the product in it, without decoding the arrays where
     the file stores them as our layout does. Only that of a raw exposure differs: it is of the stored counts.
     """
-    found = [plane for plane in file.layout.planes if file.has(plane.extname)]
-    if (file.layout_name != "raw" and file.missing_flags()) or not all(
-        _as_laid_out(file.header_of(plane.extname), plane) for plane in found
-    ):
+    found = _planes(file)
+    if found is None:
         return content_digest(file.read())
     with ThreadPoolExecutor(max_workers=2) as pool:
         digests = list(pool.map(lambda plane: _plane(file, plane), found))
     planes = {plane.extname: digest for plane, digest in zip(found, digests, strict=True)}
     return content_digest_of(file.layout_name, planes, file.meta, file.wcs_bytes())
+
+
+class PassingContent:
+    """Content digest of a product file whose bytes pass by in order, as when it is copied.
+
+    Parameters
+    ----------
+    file : ProductFile
+        Open; it must stay so until the digest is asked for.
+    """
+
+    def __init__(self, file: ProductFile) -> None:
+        self._file = file
+        self._found = _planes(file)
+        self._hashes = [hashlib.sha256() for _ in self._found or ()]
+        self._spans = [
+            (file.offset_of(plane.extname), file.offset_of(plane.extname) + _size(file, plane))
+            for plane in self._found or ()
+        ]
+
+    def update(self, position: int, chunk: bytes) -> None:
+        """Take the bytes that begin at `position` of the file."""
+        view = memoryview(chunk)
+        for (begin, end), plane in zip(self._spans, self._hashes, strict=True):
+            first, last = max(begin - position, 0), min(end - position, len(view))
+            if first < last:
+                plane.update(view[first:last])
+
+    def digest(self) -> str:
+        """Return what :func:`content_digest_of_file` returns, once all bytes have passed.
+
+        A file that stores its arrays in another way than our layout does is read again.
+        """
+        if self._found is None:
+            return content_digest(self._file.read())
+        planes = {
+            plane.extname: (plane.dtype, self._file.shape_of(plane.extname), total.hexdigest())
+            for plane, total in zip(self._found, self._hashes, strict=True)
+        }
+        return content_digest_of(self._file.layout_name, planes, self._file.meta, self._file.wcs_bytes())
+
+
+def _planes(file: ProductFile) -> list[Plane] | None:
+    """Return the arrays of a file, or None if one is not stored as our layout stores it, or is missing."""
+    found = [plane for plane in file.layout.planes if file.has(plane.extname)]
+    missing = file.layout_name != "raw" and file.missing_flags()
+    if missing or not all(_as_laid_out(file.header_of(plane.extname), plane) for plane in found):
+        return None
+    return found
+
+
+def _size(file: ProductFile, plane: Plane) -> int:
+    return int(np.prod(file.shape_of(plane.extname))) * np.dtype(plane.dtype).itemsize
 
 
 def _as_laid_out(header: Any, plane: Plane) -> bool:
@@ -45,7 +96,7 @@ def _as_laid_out(header: Any, plane: Plane) -> bool:
 
 def _plane(file: ProductFile, plane: Plane) -> PlaneDigest:
     shape, offset = file.shape_of(plane.extname), file.offset_of(plane.extname)
-    left = int(np.prod(shape)) * np.dtype(plane.dtype).itemsize
+    left = _size(file, plane)
     total = hashlib.sha256()
     while left:
         part = os.pread(file.fileno(), min(left, 2 * CHUNK), offset)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Iterable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 
@@ -95,6 +95,10 @@ class RefusedInput:
     error: CalstreamError
 
 
+Claim = Callable[[ProductFile, str, str, str], Artifact]
+"""Gives the claim check of an open file that is fit to be processed; takes it with level, name and suffix."""
+
+
 def expand(paths: Iterable[str | Path]) -> list[Path]:
     """Return the files that the paths mean: a folder means its ``*_uncal.fits``, or itself if it has none."""
     found: dict[Path, None] = {}
@@ -118,7 +122,7 @@ def open_inputs(paths: Iterable[Path]) -> list[InputProduct | InputAssociation |
     """
     found: dict[tuple[str, str], InputProduct | InputAssociation | RefusedInput] = {}
     for path in paths:
-        for item in _open_input(path):
+        for item in open_input(path):
             if not isinstance(item, InputProduct):
                 found[str(path), ""] = item
                 continue
@@ -135,35 +139,58 @@ def _namesake(first: InputProduct, item: InputProduct) -> Unprocessable:
     )
 
 
-def _open_input(path: Path) -> list[InputProduct | InputAssociation | RefusedInput]:
+def open_input(
+    path: Path, claim: Claim | None = None
+) -> list[InputProduct | InputAssociation | RefusedInput]:
+    """Check a file and return what it is: one thing, or the members of a stage 2 association.
+
+    Parameters
+    ----------
+    path : Path
+        A product or an association.
+    claim : callable, optional
+        Gives the claim checks; without it, files are digested where they are.
+    """
+    claim = claim or in_place
     try:
         if path.is_dir():
             raise Unprocessable(f"{path}: there is no *_uncal.fits in this folder; name the files themselves")
         if path.suffix != ".json":
-            return [_product(path)]
-        association = _association(path)
+            return [_product(path, claim)]
+        association = _association(path, claim)
         return list(association.members) if association.association.asn_type == "image2" else [association]
     except CalstreamError as error:
         return [RefusedInput(path=path, error=error)]
 
 
-def _product(path: Path) -> InputProduct:
+def in_place(file: ProductFile, level: str, name: str, suffix: str) -> Artifact:
+    """Return the claim check of a file that stays where it is."""
+    path = file.path.absolute()
+    content = content_digest_of_file(file)
+    return Artifact(uri=path.as_uri(), size=path.stat().st_size, sha256=file_digest(path), content=content)
+
+
+def unread(file: ProductFile, level: str, name: str, suffix: str) -> Artifact:
+    """Return a claim check without digests, for whoever wants to know no more than what a file is."""
+    path = file.path.absolute()
+    return Artifact(uri=path.as_uri(), size=path.stat().st_size, sha256="0" * 64)
+
+
+def _product(path: Path, claim: Claim) -> InputProduct:
     with ProductFile(path) as file:
         keywords = event_keywords(file.meta.keywords())
         level, suffix = _level_of(path, file)
         _check_keywords(path, file, level)
         mode_of(str(keywords.get("EXP_TYPE", "")), str(path))
-        content = content_digest_of_file(file)
-        name = exposure_name(path.name, _header_name(file, path))
-    artifact = Artifact(
-        uri=path.absolute().as_uri(), size=path.stat().st_size, sha256=file_digest(path), content=content
-    )
+        name = exposure_name(path.name, header_name(file))
+        artifact = claim(file, level, name, suffix)
     return InputProduct(
         path=path, name=name, suffix=suffix, level=level, keywords=keywords, artifact=artifact
     )
 
 
-def _header_name(file: ProductFile, path: Path) -> str | None:
+def header_name(file: ProductFile) -> str | None:
+    """Return the file name that a product's header says, if it is one of JWST's."""
     said = file.meta.primary.get("FILENAME")
     return str(said) if said and suffix_of(str(said)) in SUFFIX_LEVEL else None
 
@@ -220,7 +247,7 @@ def _check_integrations(path: Path, file: ProductFile) -> None:
         )
 
 
-def _association(path: Path) -> InputAssociation:
+def _association(path: Path, claim: Claim) -> InputAssociation:
     association = read_association(path)
     stages = [stage.name for stage in STAGES]
     if association.asn_type not in stages:
@@ -236,7 +263,7 @@ def _association(path: Path) -> InputAssociation:
             )
     members: list[InputProduct] = []
     for product in association.products:
-        members.extend(_product(_member_path(path, member)) for member in product.members)
+        members.extend(_product(_member_path(path, member), claim) for member in product.members)
     wrong = [member for member in members if member.level != "cal" and association.asn_type.endswith("3")]
     if wrong:
         raise Unprocessable(

@@ -39,6 +39,13 @@ class Files(Protocol):
         """Tell whether a file is there."""
 
 
+class Listing(Protocol):
+    """The part of a store that can be looked through."""
+
+    def names(self, path: str) -> list[str]:
+        """Return the names of what lies in a folder."""
+
+
 def load_recipe(spec: str | Path) -> Recipe:
     """Return a recipe by the name of a built-in one, or from a file.
 
@@ -107,6 +114,27 @@ def enable(store: Files, digest: str) -> Recipe:
     recipe = frozen(store, digest)
     store.put_if_absent(f"recipes/enabled/{digest}", b"")
     return recipe
+
+
+def whole_digest(store: Listing, beginning: str) -> str:
+    """Return the digest of the one recipe in the store whose digest begins so.
+
+    Raises
+    ------
+    UsageError
+        If there is none, or several.
+    """
+    wanted = beginning.strip().lower()
+    digests = [name.removesuffix(".yaml") for name in store.names("recipes") if name.endswith(".yaml")]
+    found = [digest for digest in digests if digest.startswith(wanted)] if wanted else []
+    if len(found) == 1:
+        return found[0]
+    if found:
+        raise UsageError(f"the digests of {len(found)} recipes begin with {beginning!r}; write more of it")
+    raise UsageError(
+        f"the store holds no recipe whose digest begins with {beginning!r}; `calstream line list` shows those "
+        "of the lines"
+    )
 
 
 @cache

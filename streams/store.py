@@ -3,8 +3,11 @@
 from __future__ import annotations
 
 import contextlib
+import glob
 import os
+import secrets
 import shutil
+import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
@@ -78,6 +81,47 @@ class Store:
             return True
 
     @contextlib.contextmanager
+    def incoming(self) -> Iterator[Path]:
+        """Give the path of a file that is to be written and then put; it is gone when the block ends.
+
+        What killed processes of this machine have left is swept.
+        """
+        if not self.local:
+            with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
+                yield Path(temporary) / "incoming"
+            return
+        folder = Path(self._root) / "incoming"
+        with explained(folder, "written"):
+            folder.mkdir(parents=True, exist_ok=True)
+            _sweep(folder)
+        path = folder / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+        try:
+            yield path
+        finally:
+            path.unlink(missing_ok=True)
+
+    def put_file_if_absent(self, path: str, local: Path) -> bool:
+        """Put a file that :meth:`incoming` gave; return whether there was none at `path`.
+
+        It appears whole or not at all, and of several writers exactly one wins.
+        """
+        with explained(path, "written"):
+            if not self.local:
+                try:
+                    self._fs.put_file(str(local), f"{self._root}/{path}", mode="create")
+                except FileExistsError:
+                    return False
+                return True
+            target = Path(self._root) / path
+            _make(target.parent)
+            try:
+                os.link(local, target)
+            except FileExistsError:
+                return False
+            _sync(target.parent)
+            return True
+
+    @contextlib.contextmanager
     def workspace(self, path: str) -> Iterator[Path]:
         """Give a local folder; its files become those of the store's folder `path` if the block succeeds."""
         if self.local:
@@ -97,6 +141,15 @@ class Store:
             with explained(path, "written"):
                 for file in Path(temporary).iterdir():
                     self._fs.put_file(str(file), f"{self._root}/{path}/{file.name}")
+
+    def names(self, path: str) -> list[str]:
+        """Return the names of what lies in a folder; one that is not there is empty."""
+        with explained(path, "read"):
+            try:
+                found = self._fs.ls(f"{self._root}/{path}", detail=False)
+            except FileNotFoundError:
+                return []
+        return sorted(str(name).rstrip("/").rpartition("/")[2] for name in found)
 
     def remove(self, path: str) -> None:
         """Remove a folder with what is in it; one that is not there is no error."""
@@ -160,7 +213,9 @@ def _demand_size(path: Path, artifact: Artifact) -> None:
 
 
 def _link_bytes(target: Path, content: bytes) -> bool:
-    target.parent.mkdir(parents=True, exist_ok=True)
+    if target.exists():
+        return False
+    _make(target.parent)
     fd, name = tempfile.mkstemp(dir=target.parent, prefix=".put-")
     try:
         with os.fdopen(fd, "wb") as file:
@@ -175,6 +230,34 @@ def _link_bytes(target: Path, content: bytes) -> bool:
         return True
     finally:
         os.unlink(name)
+
+
+def _sweep(folder: Path) -> None:
+    """Remove what processes of this machine have left that are not there any more."""
+    mine = f"{socket.gethostname()}."
+    for left in folder.glob(f"{glob.escape(mine)}*"):
+        pid = left.name.removeprefix(mine).partition(".")[0]
+        if pid.isdigit() and not alive(int(pid)):
+            left.unlink(missing_ok=True)
+
+
+def alive(pid: int) -> bool:
+    """Tell whether a process of this machine is there."""
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except OSError:
+        return True
+    return True
+
+
+def _make(folder: Path) -> None:
+    """Make a folder that survives a loss of power."""
+    if not folder.is_dir():
+        _make(folder.parent)
+        folder.mkdir(exist_ok=True)
+        _sync(folder.parent)
 
 
 def _sync(folder: Path) -> None:

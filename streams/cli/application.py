@@ -16,7 +16,10 @@ from streams.cli.termination import INTERRUPTED, TERMINATED, terminable
 
 COMMANDS: Final[Mapping[str, str]] = {
     "run": "streams.cli.run:command",
+    "ingest": "streams.cli.ingest:command",
     "report": "streams.cli.report:command",
+    "line": "streams.cli.line:app",
+    "export": "streams.cli.export:command",
     "steps": "streams.cli.steps:command",
     "recipe": "streams.cli.recipe:app",
     "inspect": "streams.cli.inspection:command",

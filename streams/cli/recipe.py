@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streams.cli.places import BusOption, StoreOption, opened
+
 if TYPE_CHECKING:
     from schemas.recipe import Recipe
 
@@ -76,6 +78,39 @@ def explain(
     given = {"instrument": instrument, "exp_type": exp_type}
     keywords = _keywords(file, [*(match or []), *(f"{k}={v}" for k, v in given.items() if v)])
     _explained(chosen, keywords, settings or [], context)
+
+
+@app.command("enable")
+def enable_recipe(
+    digest: Annotated[str, typer.Argument(help="Digest of a recipe in the store, or its beginning.")],
+    bus: BusOption = None,
+    store: StoreOption = None,
+    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+) -> None:
+    """Let a recipe that replaces steps by code of others run in the services.
+
+    Which packages that code may come from is for each service's operator to say: CALSTREAM_STEP_PACKAGES.
+    """
+    from streams.recipes import enable, frozen, whole_digest
+
+    with opened(bus, store) as site:
+        whole = whole_digest(site.store, digest)
+        if frozen(site.store, whole).replaces_code:
+            recipe = enable(site.store, whole)
+            typer.echo(f"{recipe.name} ({whole}): enabled; it runs {', '.join(_replacements(recipe))}")
+        else:
+            typer.echo(
+                f"{frozen(site.store, whole).name} ({whole}): needs not be enabled, it sets parameters only"
+            )
+
+
+def _replacements(recipe: Recipe) -> list[str]:
+    """Return what a recipe runs in the place of steps."""
+    tables = (recipe.steps, *(override.steps for override in recipe.overrides))
+    uses = {
+        f"{values['use']} as {step}" for table in tables for step, values in table.items() if "use" in values
+    }
+    return sorted(uses)
 
 
 def _told_apart(target: str, exposure: Path | None, recipe: str) -> tuple[Path | None, str]:

@@ -7,7 +7,7 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Iterator, Mapping
+from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 from schemas.content import file_digest
@@ -18,10 +18,14 @@ from schemas.reading import ProductFile
 from schemas.stored_content import content_digest_of_file
 from streams.manifest_files import StoreLedger
 from streams.planning import Run
-from streams.store import Store, local_path
+from streams.store import Store, alive, local_path
 
 _PRIVATE = f".calstream-{socket.gethostname()}."
 """Beginning of a private store's name; a folder on a network may be used from several machines."""
+
+
+Put = Callable[[Path, Path], None]
+"""Puts a file, given where it is and where it is to be; raises FileExistsError if one is there."""
 
 
 class Refused(Unprocessable):
@@ -88,19 +92,36 @@ class FolderLedger:
         for entry, name in reversed(list(zip(manifest.products, run.filenames(), strict=True))):
             source = local_path(entry.artifact.uri)
             assert source is not None  # the private store is a local folder
-            self._deliver(source, self._folder / name, run.key)
+            self.deliver(source, self._folder / name, run.key)
         return self._attempts.finish(run, manifest)
 
-    def _deliver(self, source: Path, target: Path, run_key: str) -> None:
+    def deliver(self, source: Path, target: Path, run_key: str, put: Put | None = None) -> None:
+        """Put a run's product into the folder, at once.
+
+        Parameters
+        ----------
+        source, target : Path
+            Where it is, and where it is to be.
+        run_key : str
+            Of its run.
+        put : callable, optional
+            Puts it, unless there is a file already: as a link, or as a copy where there are no links.
+
+        Raises
+        ------
+        Refused
+            If another file is there.
+        """
+        put = put or link
         with explained(target, "written"):
             try:
-                _link(source, target)
+                put(source, target)
             except FileExistsError:
                 self._demand_own(target, run_key)
                 partial = target.with_name(f".{target.name}.{os.getpid()}.part")
                 partial.unlink(missing_ok=True)
                 try:
-                    _link(source, partial)
+                    put(source, partial)
                     partial.replace(target)
                 finally:
                     partial.unlink(missing_ok=True)
@@ -196,21 +217,18 @@ def _sweep(folder: Path) -> None:
     """Remove private stores of runs that were killed: those whose process is not there any more."""
     for left in folder.glob(f"{_PRIVATE}*"):
         pid = left.name.removeprefix(_PRIVATE).partition("-")[0]
-        if pid.isdigit() and not _alive(int(pid)):
+        if pid.isdigit() and not alive(int(pid)):
             shutil.rmtree(left, ignore_errors=True)
 
 
-def _alive(pid: int) -> bool:
-    try:
-        os.kill(pid, 0)
-    except ProcessLookupError:
-        return False
-    except OSError:
-        return True
-    return True
+def link(source: Path, target: Path) -> None:
+    """Link a file, or copy it where there are no links.
 
-
-def _link(source: Path, target: Path) -> None:
+    Raises
+    ------
+    FileExistsError
+        If there is a file already.
+    """
     try:
         os.link(source, target)
     except FileExistsError:
