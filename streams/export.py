@@ -11,7 +11,7 @@ from pathlib import Path
 from typing import Final
 
 from schemas.content import file_digest
-from schemas.errors import CalstreamError, UsageError
+from schemas.errors import CalstreamError, Unprocessable, UsageError
 from schemas.events import ProductEvent
 from schemas.manifests import Manifest, ManifestEntry
 from schemas.naming import LEVELS, level, product_filename
@@ -108,12 +108,19 @@ def export(request: ExportRequest, site: Site) -> Iterator[Exported]:
 def chosen(request: ExportRequest, site: Site) -> list[ProductEvent]:
     """Return the current products that a request means, in order of line and name."""
     meant = where(request.expression)
-    levels = (level(request.level),) if request.level else MADE
+    levels = (_level(request.level),) if request.level else MADE
     current = current_products(events_of(site.bus, levels)).values()
     if request.line and request.line not in (known := _lines(site, current)):
         raise UsageError(f"there is no line {request.line!r}; choose one of {', '.join(sorted(known))}")
     found = (event for event in current if request.line in ("", event.line) and meant(event))
     return sorted(found, key=lambda event: (event.line != MAIN, event.identity))
+
+
+def _level(name: str) -> str:
+    try:
+        return level(name)
+    except Unprocessable as error:
+        raise UsageError(str(error)) from None
 
 
 def _lines(site: Site, events: Iterable[ProductEvent]) -> set[str]:

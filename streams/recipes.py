@@ -132,8 +132,8 @@ def whole_digest(store: Listing, beginning: str) -> str:
     if found:
         raise UsageError(f"the digests of {len(found)} recipes begin with {beginning!r}; write more of it")
     raise UsageError(
-        f"the store holds no recipe whose digest begins with {beginning!r}; `calstream line list` shows those "
-        "of the lines"
+        f"the store holds no recipe whose digest begins with {beginning!r}; `calstream line list` shows "
+        "those of the lines"
     )
 
 

@@ -95,13 +95,12 @@ def enable_recipe(
 
     with opened(bus, store) as site:
         whole = whole_digest(site.store, digest)
-        if frozen(site.store, whole).replaces_code:
-            recipe = enable(site.store, whole)
+        recipe = frozen(site.store, whole)
+        if recipe.replaces_code:
+            enable(site.store, whole)
             typer.echo(f"{recipe.name} ({whole}): enabled; it runs {', '.join(_replacements(recipe))}")
         else:
-            typer.echo(
-                f"{frozen(site.store, whole).name} ({whole}): needs not be enabled, it sets parameters only"
-            )
+            typer.echo(f"{recipe.name} ({whole}): sets parameters only, so it runs without that")
 
 
 def _replacements(recipe: Recipe) -> list[str]:
