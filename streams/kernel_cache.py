@@ -14,7 +14,7 @@ from collections.abc import MutableMapping
 from pathlib import Path
 from typing import Final
 
-KEPT: Final = 4
+KEPT: Final = 24
 """Folders of the latest states that stay; older ones are removed when a new one is made."""
 
 

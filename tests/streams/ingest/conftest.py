@@ -7,8 +7,9 @@ from pathlib import Path
 
 import pytest
 
-from simulator.downlink import write_downlink
-from simulator.observation import Request
+from simulator import level1b
+from simulator.exposure import simulate
+from simulator.observation import Request, plan, sky
 from streams.bus.memory import MemoryBus
 from streams.current import events_of
 from streams.site import Address, Site
@@ -20,10 +21,11 @@ NAME = "jw01234001001_02101_00001_nrca1"
 
 @pytest.fixture(scope="session")
 def simulated(tmp_path_factory) -> Path:
-    """A folder with one raw exposure."""
+    """A folder with one raw exposure, and no references: nothing is calibrated here."""
     folder = tmp_path_factory.mktemp("simulated")
     request = Request(detectors=("NRCA1",), subarray="SUB160", dithers=1, ngroups=3, cosmic_rays=False)
-    write_downlink(request, folder)
+    (exposure,) = plan(request)
+    level1b.write(simulate(exposure, sky([exposure])), folder / f"{exposure.name}_uncal.fits")
     return folder
 
 
