@@ -1,6 +1,9 @@
 from __future__ import annotations
 
 import hashlib
+import os
+import socket
+import subprocess
 import threading
 
 import pytest
@@ -95,3 +98,28 @@ def test_paths_with_odd_characters_survive_the_way_through_a_uri(tmp_path):
     store = Store(tmp_path / "a b#c%d")
     store.put_if_absent("é.json", b"1")
     assert local_path(store.uri("é.json")).read_bytes() == b"1"
+
+
+def test_a_file_that_was_written_apart_is_put_once_and_nothing_is_left(store):
+    for content, wins in ((b"first", True), (b"second", False)):
+        with store.incoming() as path:
+            path.write_bytes(content)
+            assert store.put_file_if_absent("raw/ab/x_uncal.fits", path) is wins
+    assert store.read_bytes("raw/ab/x_uncal.fits") == b"first"
+    assert store.names("raw/ab") == ["x_uncal.fits"]
+    assert store.names("incoming") == []
+    assert store.names("nowhere") == []
+
+
+def test_what_killed_processes_were_writing_is_swept(tmp_path):
+    store = Store(tmp_path)
+    ended = subprocess.Popen(["true"])
+    ended.wait()
+    for pid in (ended.pid, os.getpid()):
+        (tmp_path / "incoming").mkdir(exist_ok=True)
+        (tmp_path / "incoming" / f"{socket.gethostname()}.{pid}.ab").write_bytes(b"half")
+    (tmp_path / "incoming" / f"another-host.{ended.pid}.ab").write_bytes(b"half")
+    with store.incoming():
+        pass
+    left = [f"another-host.{ended.pid}.ab", f"{socket.gethostname()}.{os.getpid()}.ab"]
+    assert store.names("incoming") == sorted(left)
