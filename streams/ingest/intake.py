@@ -20,7 +20,7 @@ from schemas.reading import ProductFile
 from schemas.records import LineRecord
 from streams.dispatch import sentence_of
 from streams.ingest import report
-from streams.ingest.deposit import deposit, digested
+from streams.ingest.deposit import demand_allowed, deposit, digested
 from streams.ingest.finding import Signature, signature, signature_of
 from streams.ingest.ledger import REFUSED, RootLedger
 from streams.ingest.plans import publish_plans
@@ -43,12 +43,12 @@ class IntakeOptions:
     ----------
     lines : tuple of str
         On which they are published; on all active ones when empty.
-    in_place : bool
-        Whether they stay where they are.
+    in_place : tuple of Path, optional
+        Folders whose files may stay where they are, and then do; files are copied when absent.
     """
 
     lines: tuple[str, ...] = ()
-    in_place: bool = False
+    in_place: tuple[Path, ...] | None = None
 
 
 class Intake:
@@ -119,7 +119,7 @@ class Intake:
         seen = signature(path)
         try:
             lines = self.lines()
-            claim = _Claim(self._site, self._ledger, lines, in_place=self._options.in_place)
+            claim = _Claim(self._site, self._ledger, lines, self._options.in_place)
             return [self._taken(item, lines, seen) for item in open_input(path, claim)]
         except Retriable as error:
             return [Taken(path=path, outcome=report.WAITING, sentence=str(error))]
@@ -161,7 +161,8 @@ class Intake:
         sentence = sentence_of(error)
         name, suffix, keywords = _recognisable(path)
         what = digest({"message": sentence, "file": seen})
-        for line in lines:
+        # What is not there is a slip of whoever named it, and no exposure that somebody waits for.
+        for line in lines if seen is not None and not path.is_dir() else ():
             failure = FailureEvent(
                 line=line.name,
                 name=name,
@@ -195,7 +196,11 @@ class _Claim:
     """Gives a file's claim check: the one that is written down if its bytes are, else that of a new copy."""
 
     def __init__(
-        self, site: Site, written: RootLedger, lines: Sequence[LineRecord], *, in_place: bool
+        self,
+        site: Site,
+        written: RootLedger,
+        lines: Sequence[LineRecord],
+        in_place: tuple[Path, ...] | None,
     ) -> None:
         self._store = site.store
         self._written = written
@@ -208,7 +213,8 @@ class _Claim:
         for identity in identities:  # as it was when it was taken: it is not read again
             if found := self._known(identity, self._written.recognised(identity, seen)):
                 return found
-        if self._in_place:
+        if self._in_place is not None:
+            demand_allowed([file.path], self._in_place)
             return digested(file)
         if any(self._written.digests(identity) for identity in identities):
             sha256 = digested(file).sha256

@@ -87,6 +87,7 @@ def ingest_and_watch(
 
 
 def _intake(request: IngestRequest, site: Site) -> Intake:
-    if request.in_place:
-        demand_allowed(request.paths, allowed_roots())
-    return Intake(site, IntakeOptions(lines=request.lines, in_place=request.in_place))
+    roots = allowed_roots() if request.in_place else None
+    if roots is not None:
+        demand_allowed(request.paths, roots)
+    return Intake(site, IntakeOptions(lines=request.lines, in_place=roots))

@@ -72,7 +72,7 @@ def test_a_refused_file_makes_the_exit_code_1_and_the_rest_goes_on(site, arrive,
     assert "missing.fits: it cannot be read" in said.err
     assert len(topic(site, "raw")) == 1
     assert topic(site, "plan") == []
-    assert {event.name for event in topic(site, "failures")} == {"broken", "missing"}
+    assert {event.name for event in topic(site, "failures")} == {"broken"}
 
 
 def test_a_folder_without_exposures_is_refused(where, tmp_path, capsys):

@@ -169,11 +169,24 @@ def test_an_unforeseen_error_is_that_of_the_file(site, arrive, events, monkeypat
 
 def test_in_place_nothing_is_copied(site, arrive, events):
     path = arrive()
-    Intake(site, IntakeOptions(in_place=True)).take(path)
+    Intake(site, IntakeOptions(in_place=(path.parent,))).take(path)
     (event,) = events("raw")
     assert event.product.uri == path.as_uri()
     assert event.product.content == digest_of_path(path)
     assert site.store.names("raw") == []
+    link = path.with_name("x_uncal.fits")
+    link.symlink_to(arrive("elsewhere", number=2))
+    (note,) = Intake(site, IntakeOptions(in_place=(path.parent,))).take(link)
+    assert "--in-place is not allowed here" in note.sentence
+
+
+def test_a_path_that_is_not_there_is_refused_without_an_event(site, arrive, events):
+    path = arrive()
+    for missing in (path.with_name("missing_uncal.fits"), path.parent / "nowhere"):
+        assert outcomes(Intake(site), missing) == ["refused"]
+    (path.parent / "empty").mkdir()
+    assert outcomes(Intake(site), path.parent / "empty") == ["refused"]
+    assert events("failures") == []
 
 
 def test_an_association_is_published_once_with_its_members_in_the_store(site, arrive, events, monkeypatch):
