@@ -6,6 +6,7 @@ incomplete, logs to the terminal, and is slow to import. So it is imported late,
 
 from __future__ import annotations
 
+import fcntl
 import logging
 import os
 from collections.abc import Iterator, Mapping, Sequence
@@ -16,6 +17,9 @@ from typing import Final
 from schemas.errors import Retriable, Unprocessable
 
 _ENVIRONMENT: Final = ("CRDS_PATH", "CRDS_PATH_SINGLE", "CRDS_CONTEXT", "CRDS_SERVER_URL", "CRDS_MODE")
+LOCK: Final = ".calstream-filling"
+"""File in the cache that is locked while something is fetched into it."""
+
 _seen: dict[str, tuple[str | None, ...]] = {}
 
 
@@ -153,7 +157,22 @@ def _fetched(
         return {}
     if not os.environ.get("CRDS_SERVER_URL"):
         return {t: str(client.config.locate_file(name, "jwst")) for t, name in files.items()}
-    return dict(client.api.cache_references(context, dict(files), parameters=dict(parameters)))
+    with _filling():
+        return dict(client.api.cache_references(context, dict(files), parameters=dict(parameters)))
+
+
+@contextmanager
+def _filling() -> Iterator[None]:
+    """Fill the cache alone: of two processes that fetch one file the client lets the second go without it."""
+    cache = os.environ.get("CRDS_PATH") or os.environ.get("CRDS_PATH_SINGLE") or ""
+    try:
+        lock = open(Path(cache, LOCK), "w")  # noqa: SIM115  it may fail, and the block goes on without it
+    except OSError:  # a cache that cannot be written is not filled either
+        yield
+        return
+    with lock:
+        fcntl.flock(lock, fcntl.LOCK_EX)
+        yield
 
 
 def _load_mappings(client: _Client, context: str) -> None:
@@ -163,4 +182,5 @@ def _load_mappings(client: _Client, context: str) -> None:
     except OSError:
         if not os.environ.get("CRDS_SERVER_URL"):
             raise _unreachable(f"the mapping {context}, or one that it names") from None
-        client.api.dump_mappings(context)
+        with _filling():
+            client.api.dump_mappings(context)
