@@ -10,16 +10,7 @@ from typing import Final
 
 from streams.bus import Bus, Position
 from streams.roster import Service, services
-from streams.topics import ASSOCIATION, FAILURES, PLAN, SETTLED, is_dead_letters
-
-READERS: Final[Mapping[str, tuple[str, ...]]] = {
-    "detector1": ("raw",),
-    "ramp_fit": ("ramp",),
-    "image2": ("rate",),
-    "associator": (PLAN, "cal", FAILURES),
-    "image3": (ASSOCIATION,),
-}
-"""What each consumer group reads, in the order of the road; written out, as the stages load the science."""
+from streams.topics import ASSOCIATION, FAILURES, PLAN, READERS, SETTLED, is_dead_letters
 
 WINDOW: Final = 60.0
 """Seconds over which rates are taken."""

@@ -6,9 +6,10 @@ from collections import Counter
 from collections.abc import Mapping
 from dataclasses import dataclass
 
+from processors.options import suggestion
 from schemas.errors import UsageError
 from streams.bus import Bus, Position
-from streams.groups import read_by
+from streams.topics import READERS
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -50,7 +51,9 @@ def rewound(bus: Bus, service: str, to: float) -> Rewind:
         If there is no such service.
     """
     group = service.partition("+")[0]  # a fused service is in the group of its first part
-    topics = read_by(group)
+    if group not in READERS:
+        raise UsageError(f"there is no service {group!r}; {suggestion(group, READERS)}")
+    topics = READERS[group]
     committed = bus.committed(group, topics)
     again = Counter(dict.fromkeys(topics, 0))
     offsets: dict[Position, int] = {}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from typing import Final
 
 from schemas.naming import LEVELS
@@ -30,6 +31,16 @@ TOPICS: Final = (
     Topic(name=SETTLED, compacted=True),
 )
 """Every topic but those of dead letters. Events are kept for ever unless the operator says otherwise."""
+
+
+READERS: Final[Mapping[str, tuple[str, ...]]] = {
+    "detector1": ("raw",),
+    "ramp_fit": ("ramp",),
+    "image2": ("rate",),
+    "associator": (PLAN, "cal", FAILURES),
+    "image3": (ASSOCIATION,),
+}
+"""What each consumer group reads, in the order of the road; written out, as the stages load the science."""
 
 
 def dead_letters(topic: str, service: str) -> str:

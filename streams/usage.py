@@ -13,11 +13,10 @@ from streams.associator.memory import remembered
 from streams.bus import Bus, Message, Position
 from streams.deadletters import letters
 from streams.envelope import unpack
-from streams.groups import READERS
 from streams.site import Site
 from streams.stages import next_stage
 from streams.store import Store
-from streams.topics import ASSOCIATION, ASSOCIATOR_STATE, EVENTS
+from streams.topics import ASSOCIATION, ASSOCIATOR_STATE, EVENTS, READERS
 
 
 @dataclass(kw_only=True)

@@ -10,8 +10,9 @@ from rich.table import Table
 from rich.text import Text
 
 from streams.cli.units import clock, counted, number, rate, span
-from streams.overview import READERS, Overview, Reading, busy
+from streams.overview import Overview, Reading, busy
 from streams.roster import Service
+from streams.topics import READERS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType

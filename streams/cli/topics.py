@@ -36,8 +36,7 @@ def command(context: typer.Context, bus: BusOption = None, debug: DebugOption = 
 
 
 def _rows(bus: Bus) -> list[tuple[str, ...]]:
-    from streams.overview import READERS
-    from streams.topics import EVENTS, TOPICS
+    from streams.topics import EVENTS, READERS, TOPICS
 
     order = [topic.name for topic in TOPICS]
     names = sorted(bus.topics(), key=lambda name: (order.index(name) if name in order else len(order), name))

@@ -2,24 +2,14 @@
 
 from __future__ import annotations
 
-import os
-import secrets
-import socket
 import threading
-import time
 from types import TracebackType
 from typing import Final, Self
 
-import structlog
-
-from schemas.errors import CalstreamError
-from schemas.records import ServiceRecord
-from streams.bus import Bus, Outgoing
-from streams.topics import SERVICES
+from streams.bus import Bus
+from streams.service.announcing import Announcer
 
 SERVICE: Final = "ingest"
-
-log = structlog.get_logger("calstream")
 
 
 class Presence:
@@ -34,23 +24,12 @@ class Presence:
     """
 
     def __init__(self, bus: Bus, interval: float = 5.0) -> None:
-        now = time.time()
-        self._bus = bus
+        self._announcer = Announcer(bus, SERVICE, interval=interval)
         self._over = threading.Event()
         self._thread = threading.Thread(target=self._repeat, name="presence", daemon=True)
-        self.record = ServiceRecord(
-            service=SERVICE,
-            instance=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
-            host=socket.gethostname(),
-            pid=os.getpid(),
-            state="watching",
-            started=now,
-            time=now,
-            interval=interval,
-        )
 
     def __enter__(self) -> Self:
-        self._say("watching")
+        self._announcer.say(state="watching")
         self._thread.start()
         return self
 
@@ -59,18 +38,8 @@ class Presence:
     ) -> None:
         self._over.set()
         self._thread.join()
-        try:
-            self._say("stopped")
-        except CalstreamError as failure:  # who went before says more
-            log.warning("not announced", reason=str(failure))
+        self._announcer.gone()
 
     def _repeat(self) -> None:
-        while not self._over.wait(self.record.interval):
-            try:
-                self._say("watching")
-            except Exception as error:  # it will be said again
-                log.warning("not announced", reason=str(error))
-
-    def _say(self, state: str) -> None:
-        record = self.record.model_copy(update={"state": state, "time": time.time()})
-        self._bus.publish([Outgoing(topic=SERVICES, key=record.key, value=record.to_bytes())])
+        while not self._over.wait(self._announcer.record.interval):
+            self._announcer.publish()

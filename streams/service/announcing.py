@@ -6,7 +6,6 @@ import os
 import secrets
 import socket
 import time
-from collections.abc import Callable
 from typing import Any, Final
 
 import structlog
@@ -17,6 +16,9 @@ from streams.topics import SERVICES
 
 _SETTLE: Final = 1.0
 """Seconds between two records of which only the work differs."""
+
+_MEMORY: Final = 86400.0
+"""Seconds for which a process that is gone is remembered."""
 
 log = structlog.get_logger("calstream")
 
@@ -30,15 +32,14 @@ class Announcer:
         With the topic there.
     service : str
         Name.
-    clock : callable, optional
-        Seconds since 1970.
+    interval : float, optional
+        Seconds between two records of which nothing differs.
     """
 
-    def __init__(self, bus: Bus, service: str, clock: Callable[[], float] = time.time) -> None:
+    def __init__(self, bus: Bus, service: str, interval: float = 5.0) -> None:
         self._bus = bus
-        self._clock = clock
         self._said = 0.0
-        now = clock()
+        now = time.time()
         self.record = ServiceRecord(
             service=service,
             instance=f"{socket.gethostname()}-{os.getpid()}-{secrets.token_hex(3)}",
@@ -46,6 +47,7 @@ class Announcer:
             pid=os.getpid(),
             started=now,
             time=now,
+            interval=interval,
         )
 
     def say(self, **changes: Any) -> None:
@@ -61,7 +63,7 @@ class Announcer:
     def outgoing(self, **changes: Any) -> Outgoing:
         """Change the record and return it as a message, for a transaction with others."""
         self._said = time.monotonic()
-        self.record = self.record.model_copy(update={**changes, "time": self._clock()})
+        self.record = self.record.model_copy(update={**changes, "time": time.time()})
         return Outgoing(topic=SERVICES, key=self.record.key, value=self.record.to_bytes())
 
     def publish(self) -> None:
@@ -72,8 +74,16 @@ class Announcer:
             log.warning("not announced", reason=str(error))
 
     def gone(self) -> None:
-        """Take the record away: the service has stopped, and nobody is to miss it."""
+        """Say that the service has stopped, and take away what was said of its processes long ago."""
+        self.say(state="stopped", in_work=(), open=0)
         try:
-            self._bus.publish([Outgoing(topic=SERVICES, key=self.record.key, value=b"")])
+            self._bus.publish([Outgoing(topic=SERVICES, key=key, value=b"") for key in self._forgotten()])
         except Exception as error:  # as above
-            log.warning("not announced", reason=str(error))
+            log.warning("not taken away", reason=str(error))
+
+    def _forgotten(self) -> list[str]:
+        """Return the keys of this service's records that nobody has renewed for long."""
+        last = {message.key: message for message in self._bus.read(SERVICES)}
+        mine = f"{self.record.service}/"
+        old = time.time() - _MEMORY
+        return [k for k, m in last.items() if k.startswith(mine) and m.value and m.timestamp < old]

@@ -10,9 +10,9 @@ import pytest
 from streams.associator.hosting import GROUP, SOURCES
 from streams.bus import Outgoing
 from streams.bus.memory import MemoryBus
-from streams.overview import READERS, Reading, busy, idle, look
+from streams.overview import Reading, busy, idle, look
 from streams.stages import STAGES
-from streams.topics import EVENTS, SETTLED
+from streams.topics import EVENTS, READERS, SETTLED
 from tests.streams.pipeline import Pipeline, exposure, work
 
 SERVICES = ("detector1", "ramp_fit", "image2", "associator", "image3")

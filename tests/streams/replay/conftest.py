@@ -13,10 +13,9 @@ from simulator.observation import Request
 from streams.bus import Outgoing
 from streams.bus.embedded import EmbeddedBus
 from streams.bus.memory import MemoryBus
-from streams.groups import READERS
 from streams.site import Address, Site
 from streams.store import Store
-from streams.topics import ASSOCIATOR_STATE, EVENTS, TOPICS
+from streams.topics import ASSOCIATOR_STATE, EVENTS, READERS, TOPICS
 
 from .works import Works
 
