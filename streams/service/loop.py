@@ -86,6 +86,7 @@ class Service:
         self._outcomes = Outcomes(options.name, self._store, self._hurdle, self._metrics)
         self._number = 0
         self._first_ready: float | None = None
+        self._trouble = ""
         self._looked_at_lag = 0.0
         self.turned = time.monotonic()
         child = ChildOptions(
@@ -141,6 +142,7 @@ class Service:
         self.turned = time.monotonic()
         self._metrics.turned()
         try:
+            self._find_back()
             self._dispatch()
             self._fetch()
             self._dispatch()
@@ -148,9 +150,24 @@ class Service:
             self._collect()
             self._commit()
         except Retriable as error:
-            self._hurdle.met(str(error))
-            time.sleep(_PULSE)
+            self._trouble = str(error)
+            log.warning("waiting", reason=self._trouble)
+            time.sleep(_PULSE * 5)
+        else:
+            self._trouble = ""
+        if not len(self._window):
+            self._hurdle.passed()
         self._tell()
+
+    def _find_back(self) -> None:
+        """After bus or store have failed: forget what was polled, and read it again.
+
+        A commit that failed may have been carried out all the same; what is read again was not.
+        """
+        if self._trouble:
+            self._consumer.rewind()
+            self._window.drop_all()
+            self._first_ready = None
 
     def _fetch(self) -> None:
         """Take messages while there is room; wait for them only when there is nothing else to wait for."""
@@ -300,12 +317,12 @@ class Service:
     def _tell(self) -> None:
         working = [slot for slot in self._slots if slot.entry is not None and not slot.entry.lost]
         self._metrics.in_work(len(working))
-        sentence = self._hurdle.sentence
+        sentence = self._trouble or self._hurdle.sentence
         self._metrics.waiting(bool(sentence))
         self._announcer.say(
             state="waiting" if sentence else "ready", sentence=sentence, in_work=tuple(self._works(working))
         )
-        if time.monotonic() - self._looked_at_lag > 5:
+        if not self._trouble and time.monotonic() - self._looked_at_lag > 5:
             self._looked_at_lag = time.monotonic()
             self._metrics.lag(self._bus.lag(self._options.name, self._topics))
             times = {topic: self._oldest(topic) for topic in self._topics}

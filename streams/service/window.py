@@ -116,6 +116,12 @@ class Window:
             self._queues = {position: queue for position, queue in kept.items() if queue}
         return lost
 
+    def drop_all(self) -> None:
+        """Forget everything; it will be polled again."""
+        for entry in self:
+            entry.lost = True
+        self._queues = {}
+
     def drop_waiting(self) -> None:
         """Forget what no child has: of each partition everything from the first such message on.
 

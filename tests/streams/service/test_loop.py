@@ -7,8 +7,10 @@ from collections import Counter
 
 import pytest
 
+from schemas.errors import Retriable
 from schemas.records import ServiceRecord
 from streams.bus import Outgoing
+from streams.bus.memory import MemoryConsumer
 from streams.manifest_files import manifest_path
 from streams.service.slot import Limits
 
@@ -213,6 +215,28 @@ def test_a_partition_lost_while_it_is_computed_is_published_by_the_new_owner_onl
         with running(site):
             until(lambda: done(site))
     assert sorted(event.name for event in events(site, "ramp")) == sorted(names)
+
+
+@pytest.mark.parametrize("carried_out", [False, True])
+def test_a_commit_that_fails_is_not_simply_repeated(site, monkeypatch, carried_out):
+    commit, failures = MemoryConsumer.commit, iter([True])
+
+    def failing(self, consumed, outputs=()):
+        if any(output.topic == "ramp" for output in outputs) and next(failures, False):
+            if carried_out:
+                commit(self, consumed, outputs)
+            raise Retriable("bus.db: the disk does not answer; check it")
+        commit(self, consumed, outputs)
+
+    monkeypatch.setattr(MemoryConsumer, "commit", failing)
+    publish(site, "plain_1")
+    with running(site):
+        record = until(lambda: next((r for r in records(site) if r.state == "waiting"), None))
+        assert record.sentence == "bus.db: the disk does not answer; check it"
+        until(lambda: done(site))
+        until(lambda: last_record(site).state == "ready")
+    assert [event.name for event in events(site, "ramp")] == ["plain_1"]
+    assert computed(site) == {"plain_1": 1}
 
 
 def test_too_little_space_pauses_the_service(site):
