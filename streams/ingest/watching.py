@@ -121,6 +121,7 @@ class Watcher:
             Ends it when set; so does Ctrl-C.
         """
         self.turn()
+        self._scanned = float("-inf")  # what came before the file system was asked to tell is looked for
         for changes in watch(
             *self._paths,
             watch_filter=None,

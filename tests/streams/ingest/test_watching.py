@@ -185,6 +185,25 @@ def test_a_folder_is_watched_until_it_is_stopped(tmp_path, site, arrive, events,
     assert _records(site)[-1].state == "stopped"
 
 
+def test_a_file_that_comes_while_the_watch_begins_is_found(site, arrive, notes, monkeypatch):
+    """The file system tells of what comes after it was asked to; what is there then is looked for."""
+    first, stop = arrive(), threading.Event()
+
+    def begun(*_, **__):
+        arrive(number=2)
+        while not stop.is_set():
+            yield set()
+
+    monkeypatch.setattr("streams.ingest.watching.watch", begun)
+    pace = Pace(settle=0.0, rescan=1000.0)
+    request = IngestRequest(paths=[first.parent], plan=False)
+    thread = threading.Thread(target=ingest_and_watch, args=(request, site, notes, pace, stop))
+    thread.start()
+    _until(lambda: len(notes) == 2)
+    stop.set()
+    thread.join(DEADLINE)
+
+
 def test_ingest_without_watching_says_that_it_runs_too(site, arrive, notes, events):
     ingest(IngestRequest(paths=[arrive().parent]), site, notes)
     assert [record.state for record in _records(site)] == ["watching", "stopped"]
