@@ -105,13 +105,16 @@ def test_sigterm_ends_a_watch_cleanly(site, arrive):
     with subprocess.Popen(
         command, stdout=subprocess.PIPE, stderr=subprocess.PIPE, text=True, cwd=Path(__file__).parents[3]
     ) as process:
-        _until(lambda: len(topic(site, "raw")) == 1, process)
-        arrive(number=2)
-        _until(lambda: len(topic(site, "raw")) == 2, process)
-        (first.parent / "broken_uncal.fits").write_bytes(b"nothing")
-        told = process.stderr.readline()  # its event alone would not say that all is done with the file
-        process.send_signal(signal.SIGTERM)
-        out, err = process.communicate(timeout=DEADLINE)
+        try:
+            _until(lambda: len(topic(site, "raw")) == 1, process)
+            arrive(number=2)
+            _until(lambda: len(topic(site, "raw")) == 2, process)
+            (first.parent / "broken_uncal.fits").write_bytes(b"nothing")
+            told = process.stderr.readline()  # its event alone would not say that all is done with the file
+            process.send_signal(signal.SIGTERM)
+            out, err = process.communicate(timeout=DEADLINE)
+        finally:
+            process.kill()  # one that goes on would be waited for
     assert process.returncode == 0, err
     assert "2 published, 1 refused" in out
     assert "this is not a FITS file" in told
