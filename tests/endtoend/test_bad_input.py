@@ -32,8 +32,8 @@ def set_card(keyword, value):
     return lambda hdus: hdus[0].header.__setitem__(keyword, value)
 
 
-def remove_card(keyword):
-    return lambda hdus: hdus[0].header.remove(keyword)
+def remove_card(keyword, hdu=0):
+    return lambda hdus: hdus[hdu].header.remove(keyword)
 
 
 def fill(value):
@@ -60,6 +60,10 @@ CASES = {
     "header and data disagree": (lambda u, d: edited(u, d, set_card("NGROUPS", 99)), "NGROUPS = 99"),
     "unknown EXP_TYPE": (lambda u, d: edited(u, d, set_card("EXP_TYPE", "NRC_IMAEG")), "NRC_IMAGE"),
     "missing keyword": (lambda u, d: edited(u, d, remove_card("READPATT")), "READPATT"),
+    "missing type": (
+        lambda u, d: edited(u, d, remove_card("EXP_TYPE")),
+        "the primary header lacks EXP_TYPE; add it there",
+    ),
     "unknown detector": (lambda u, d: edited(u, d, set_card("DETECTOR", "NRCA9")), "NRCA9"),
     "another instrument": (lambda u, d: edited(u, d, set_card("INSTRUME", "NIRISS")), "NIRISS"),
     "another number of integrations": (lambda u, d: edited(u, d, set_card("NINTS", 3)), "3 integrations"),
@@ -94,6 +98,32 @@ def test_one_sentence_nothing_half_written_and_the_others_go_on(case, uncal, pro
     assert "internal error" not in sentence
     stems = {path.name.rpartition("_")[0] for path in out.iterdir()}
     assert stems == {other.name.removesuffix("_uncal.fits")}
+
+
+@pytest.mark.parametrize("keyword", ["RA_REF", "V2_REF", "ROLL_REF"])
+def test_a_missing_pointing_keyword_belongs_in_sci(keyword, uncal, process, tmp_path):
+    bad = edited(uncal, tmp_path / "in", remove_card(keyword, "SCI"))
+    (ending,) = process(bad, out=tmp_path / "out").endings
+    assert ending.failed
+    assert f"the SCI header lacks {keyword}; add it there" in ending.reason
+    assert "primary" not in ending.reason
+
+
+def test_a_rate_that_has_had_its_flat_field(uncal, processed, process, tmp_path):
+    """As other software leaves it; the user may say that the flat field is done."""
+    stem = uncal.name.removesuffix("_uncal.fits")
+    flat = tmp_path / f"{stem}_rate.fits"
+    with fits.open(processed / flat.name) as hdus:
+        del hdus["CALSTREAM"]
+        hdus[0].header["S_FLAT"] = "COMPLETE"
+        hdus.writeto(flat)
+    (ending,) = process(flat, out=tmp_path / "out", until="cal").endings
+    assert ending.failed
+    assert f"step flat_field: {flat.name} has had it already (S_FLAT = COMPLETE)" in ending.reason
+    skipped = {"flat_field": {"skip": True}}
+    summary = process(flat, out=tmp_path / "out", until="cal", command_line=skipped)
+    assert not summary.failed, summary.endings
+    assert fits.getval(tmp_path / "out" / f"{stem}_cal.fits", "S_FLAT") == "COMPLETE"
 
 
 def test_a_path_that_is_not_there(process, tmp_path, uncal):
