@@ -298,7 +298,8 @@ def _done(product: Product, name: str, keywords: Iterable[str]) -> str:
 
 
 def _with_step(error: CalstreamError, name: str) -> str:
-    text = str(error)
+    """Return the sentence with the step's name in front, and in the advice about its settings."""
+    text = str(error).replace("--set STEP.", f"--set {name}.")
     return text if text.startswith("step ") else f"step {name}: {text}"
 
 

@@ -154,21 +154,24 @@ def test_a_missing_reference_names_type_keywords_and_context(uncal, process, tmp
     monkeypatch.setenv("CRDS_PATH", str(cache))
     (ending,) = process(uncal, out=tmp_path / "out", until="rate").endings
     assert ending.failed
-    for word in ("superbias", "NRCA1", "jwst_0001.pmap"):
+    for word in ("superbias", "NRCA1", "jwst_0001.pmap", "--set superbias.override_superbias=FILE"):
         assert word in ending.reason
 
 
-def test_an_all_nan_reference_is_named(uncal, process, tmp_path):
-    gain = next((uncal.parent / "crds_cache/references/jwst/nircam").glob("*gain*"))
-    bad = tmp_path / "nan_gain.fits"
-    with fits.open(gain) as hdus:
+@pytest.mark.parametrize(
+    ("step", "reftype"), [("ramp_fit", "gain"), ("flat_field", "flat"), ("photom", "area")]
+)
+def test_an_all_nan_reference_is_named(step, reftype, uncal, process, tmp_path):
+    reference = next((uncal.parent / "crds_cache/references/jwst/nircam").glob(f"*_{reftype}_*"))
+    bad = tmp_path / f"nan_{reftype}.fits"
+    with fits.open(reference) as hdus:
         hdus["SCI"].data[...] = np.nan
         hdus.writeto(bad)
-    (ending,) = process(
-        uncal, out=tmp_path / "out", until="rate", command_line={"ramp_fit": {"override_gain": str(bad)}}
-    ).endings
+    settings = {step: {f"override_{reftype}": str(bad)}}
+    (ending,) = process(uncal, out=tmp_path / "out", until="cal", command_line=settings).endings
     assert ending.failed
-    assert "nan_gain.fits" in ending.reason
+    assert ending.reason.startswith(f"step {step}: nan_{reftype}.fits: none of the ")
+    assert f"--set {step}.override_{reftype}=FILE" in ending.reason
 
 
 def test_no_crds_path(uncal, process, tmp_path, monkeypatch):
