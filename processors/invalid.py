@@ -3,13 +3,12 @@
 The rules:
 
 1. A reference value that is not finite corrects nothing: a neutral value takes its place, and the pixel gets
-the flag
-   that says so (:func:`neutral`).
+   the flag that says so (:func:`neutral`).
 2. A reference without any finite value is no reference: the exposure is refused (:func:`require_values`).
 3. A sample that is not finite counts as DO_NOT_USE, also when nobody flagged it (the kernels of
-``processors.ramps``). 4. In images a pixel is DO_NOT_USE if and only if its value is NaN (:func:`settle`), so
-that those who look at the flags
-   and those who look at the values see the same pixels.
+   ``processors.ramps``).
+4. In images a pixel is DO_NOT_USE if and only if its value is NaN (:func:`settle`), so that those who look at
+   the flags and those who look at the values see the same pixels.
 5. Saturated samples are left as they were read; they are never NaN.
 """
 
@@ -87,11 +86,6 @@ def neutral(
         return reference.data, reference.dq
     values = np.where(bad, np.float32(fill), reference.data)
     return values, reference.dq | np.where(bad, np.uint32(flag), np.uint32(0))
-
-
-def usable(values: NDArray[np.floating], dq: NDArray[np.uint32]) -> NDArray[np.bool_]:
-    """Return where a value may be used: it is finite and not DO_NOT_USE."""
-    return np.isfinite(values) & ((dq & DO_NOT_USE) == 0)
 
 
 def settle(rate: Rate) -> Rate:

@@ -7,6 +7,7 @@ from typing import Final
 
 from processors.options import suggestion
 from schemas.errors import Unprocessable
+from schemas.keywords import lacking
 
 
 @dataclass(frozen=True)
@@ -79,6 +80,6 @@ def mode_of(exp_type: str, where: str) -> Mode:
         raise Unprocessable(
             f"{where}: EXP_TYPE = {exp_type!r} is unknown; {suggestion(exp_type, MODES)}"
             if exp_type
-            else f"{where}: the header lacks EXP_TYPE; add the keyword to its primary header"
+            else f"{where}: {lacking(['EXP_TYPE'])}"
         )
     return MODES[exp_type]

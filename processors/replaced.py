@@ -85,8 +85,39 @@ def check(result: Any, product: Any, original: Step, implementation: str) -> Non
     else:
         return
     for name, array in result.arrays().items():
-        if name in before and array.shape != (shape := before[name].shape):
-            raise _wrong(original, implementation, f"{name} of shape {array.shape} where {shape} is needed")
+        if name in before:
+            _check_shape(name, array.shape, before[name].shape, original, implementation)
+
+
+def check_planes(rate: Rate, shape: tuple[int, ...], original: Step, implementation: str) -> None:
+    """Check that every array of a rate has one shape: where a step takes away an axis, as an average does.
+
+    Parameters
+    ----------
+    rate : Rate
+        What the user's function returned.
+    shape : tuple of int
+        What its arrays must have; `shares` are for the average itself, and in no file.
+    original : Step
+        The built-in step.
+    implementation : str
+        Dotted path of the user's function.
+
+    Raises
+    ------
+    Unprocessable
+        If one has another shape.
+    """
+    for name, array in rate.arrays().items():
+        if name != "shares":
+            _check_shape(name, array.shape, shape, original, implementation)
+
+
+def _check_shape(
+    name: str, given: tuple[int, ...], wanted: tuple[int, ...], original: Step, implementation: str
+) -> None:
+    if given != wanted:
+        raise _wrong(original, implementation, f"{name} of shape {given} where {wanted} is needed")
 
 
 def _wrong(original: Step, implementation: str, what: str) -> Unprocessable:

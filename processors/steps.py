@@ -1,14 +1,13 @@
 """The contract of a step: a pure function from product to product, and what the framework does around it.
 
 A step's author writes ``function(product, references, options) -> product``. The framework checks the
-options,
-writes the status keyword, the parameters and the names and digests of the references into the product, and
-sees to it that nobody's input is altered.
+options, refuses a product that has had the step, writes the status keyword, the parameters and the names and
+digests of the references into the product, and sees to it that nobody's input is altered.
 """
 
 from __future__ import annotations
 
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Iterable, Mapping
 from contextlib import AbstractContextManager, nullcontext
 from dataclasses import dataclass, field, replace
 from typing import Any, Literal
@@ -86,6 +85,9 @@ class Step:
         JWST's keyword for its outcome, for example S_JUMP.
     carries : callable, optional
         Makes the carry with which the first block of an exposure begins.
+    repeatable : bool
+        Whether a product that has had the step may have it again: what only flags, replaces what it made
+        before, or says itself what it cannot take. A correction that would be applied twice may not.
     """
 
     name: str
@@ -96,6 +98,7 @@ class Step:
     scope: Scope | Callable[[Any], Scope] = "integration"
     status: str = ""
     carries: Callable[[], Any] | None = None
+    repeatable: bool = False
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -145,6 +148,8 @@ class Step:
         ------
         UsageError
             If `product` is of a kind that the step does not take, or options or references are not its own.
+        Unprocessable
+            If `product` has had the step already, where that must not be twice.
         """
         chosen = arguments.options_of(self.options_type, options, values, self.name)
         given = arguments.references_of(references, f"step {self.name}")
@@ -168,14 +173,9 @@ class Step:
         references = settings.references if settings.references is not None else references
         if settings.skip:
             return _recorded(product, step, "skipped", StepRecord(step=self.name, outcome="skipped")), carry
+        self._refuse_again(product, step)
         options = settings.options or step.options_type()
-        record = StepRecord(
-            step=self.name,
-            outcome="complete",
-            implementation=step.implementation,
-            options=options.model_dump(),
-            origins=settings.origins,
-        )
+        record = self._record(step, options, settings)
         try:
             with settings.watch(self.name):
                 result, carry = self._result(settings.use, product, references, options, carry)
@@ -193,15 +193,26 @@ class Step:
 
         For algorithms that see their input in pieces, as an average does.
         """
-        options = settings.options or self.options_type()
-        record = StepRecord(
+        record = self._record(self, settings.options or self.options_type(), settings)
+        return _recorded(product, self, "complete", _with_references(record, self, references))
+
+    def _record(self, worker: Step, options: Options, settings: StepSettings) -> StepRecord:
+        return StepRecord(
             step=self.name,
             outcome="complete",
-            implementation=self.implementation,
+            implementation=worker.implementation,
             options=options.model_dump(),
             origins=settings.origins,
         )
-        return _recorded(product, self, "complete", _with_references(record, self, references))
+
+    def _refuse_again(self, product: Product, worker: Step) -> None:
+        """Refuse a product that `worker`, this step or what takes its place, would correct once more."""
+        if worker.repeatable or not (said := _done(product, self.name, (self.status, worker.status))):
+            return
+        raise Unprocessable(
+            f"step {self.name}: {product.meta.get('FILENAME', 'the product')} has had it already ({said}); "
+            f"give the product from before the step, or leave it out with --set {self.name}.skip=true"
+        )
 
     def _result(
         self, use: Step | None, product: Any, references: References, options: Options, carry: Any
@@ -232,6 +243,7 @@ def step(
     scope: Scope | Callable[[Any], Scope] = "integration",
     status: str = "",
     carries: Callable[[], Any] | None = None,
+    repeatable: bool = False,
 ) -> Callable[[Callable[..., Any]], Step]:
     """Make a step of a function; see :class:`Step` for the parameters."""
 
@@ -245,6 +257,7 @@ def step(
             scope=scope,
             status=status,
             carries=carries,
+            repeatable=repeatable,
         )
 
     return decorate
@@ -274,8 +287,19 @@ def replacement(original: Step, found: Any, path: str) -> Step:
     raise Unprocessable(f"{path} is no step and no function; name a function(product, references, options)")
 
 
+def _done(product: Product, name: str, keywords: Iterable[str]) -> str:
+    """Return what of a product says that it has had a step; empty if nothing does."""
+    for keyword in keywords:
+        if keyword and product.meta.get(keyword) == STATUS["complete"]:
+            return f"{keyword} = {STATUS['complete']}"
+    records = product.meta.provenance.steps
+    done = any(record.step == name and record.outcome == "complete" for record in records)
+    return "so says its provenance" if done else ""
+
+
 def _with_step(error: CalstreamError, name: str) -> str:
-    text = str(error)
+    """Return the sentence with the step's name in front, and in the advice about its settings."""
+    text = str(error).replace("--set STEP.", f"--set {name}.")
     return text if text.startswith("step ") else f"step {name}: {text}"
 
 
@@ -287,7 +311,7 @@ def _with_references(record: StepRecord, step: Step, references: References) -> 
 def _recorded(product: Product, step: Step, outcome: str, record: StepRecord) -> Product:
     meta = product.meta.with_step(record)
     cards: dict[str, Any] = {}
-    if step.status:
+    if step.status and (outcome == "complete" or product.meta.get(step.status) != STATUS["complete"]):
         cards[step.status] = (STATUS[outcome], f"{step.name} step status")
     for reftype, reference in record.references.items():
         keyword = REFERENCE_KEYWORD.get(reftype)

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 DATAMODEL_PATH: Final = {
@@ -71,6 +71,16 @@ SCIENCE_KEYWORDS: Final = (
 )  # fmt: skip
 """Keywords that say what the data are. Only these enter a content digest: others tell how they were made."""
 
+IN_SCIENCE_HEADER: Final = frozenset(
+    {
+        "RA_REF", "DEC_REF", "V2_REF", "V3_REF", "ROLL_REF", "VPARITY", "V3I_YANG", "VA_SCALE", "VELOSYS",
+        "RA_V1", "DEC_V1", "PA_V3", "S_REGION", "BUNIT", "PHOTMJSR", "PHOTUJA2", "PIXAR_SR", "PIXAR_A2",
+        "XPOSURE", "TELAPSE", "MJD-BEG", "MJD-AVG", "MJD-END", "TDB-BEG", "TDB-MID", "TDB-END",
+    }
+)  # fmt: skip
+"""Those of the keywords read here that JWST files have in the header of SCI; the others are in the primary
+one."""
+
 REFERENCE_KEYWORD: Final = {
     "mask": "R_MASK",
     "saturation": "R_SATURA",
@@ -89,6 +99,23 @@ REFERENCE_KEYWORD: Final = {
     "abvegaoffset": "R_ABVEGA",
 }
 """Keyword in which JWST files name the reference file of a type."""
+
+
+def lacking(missing: Iterable[str]) -> str:
+    """Return what a file's headers lack and what to do, as an error's sentence says it behind the name.
+
+    Parameters
+    ----------
+    missing : iterable of str
+        The keywords.
+    """
+    names = list(missing)
+    by_header = {
+        "primary": [name for name in names if name not in IN_SCIENCE_HEADER],
+        "SCI": [name for name in names if name in IN_SCIENCE_HEADER],
+    }
+    said = " and ".join(f"the {header} header lacks {', '.join(n)}" for header, n in by_header.items() if n)
+    return f"{said}; add {'it' if len(names) == 1 else 'them'} there, or fetch the file again"
 
 
 def event_keywords(get: Mapping[str, Any]) -> dict[str, str | int | float | bool]:

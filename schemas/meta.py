@@ -10,6 +10,7 @@ import numpy as np
 from astropy.io import fits
 
 from schemas.errors import Unprocessable
+from schemas.keywords import lacking
 
 
 class Keywords(Mapping[str, Any]):
@@ -163,10 +164,7 @@ class Meta:
         """
         value = self.get(keyword)
         if value is None:
-            raise Unprocessable(
-                f"{self.get('FILENAME', 'the product')}: the header lacks {keyword}; add the keyword to its "
-                "primary header, or fetch the file again"
-            )
+            raise Unprocessable(f"{self.get('FILENAME', 'the product')}: {lacking([keyword])}")
         return value
 
     def with_primary(self, **cards: Any) -> Meta:

@@ -29,6 +29,7 @@ from streams.planning import Run, Tools, planned
 from streams.roots import handler_after
 from streams.stages import Stage
 from streams.store import Store
+from streams.stored_associations import association_cards, stored_association
 
 log = structlog.get_logger("calstream")
 
@@ -123,7 +124,7 @@ def _job(run: Run, tools: Tools, inputs: tuple[InputFile, ...], folder: Path) ->
         inputs=inputs,
         settings={},
         references=tools.library.references(keywords, types, window),
-        stamp=_stamp(tools),
+        stamp=_stamp(run, tools),
         run=run.provenance,
         block_bytes=tools.block_bytes,
     )
@@ -146,8 +147,9 @@ def _needed(step: Step, settings: StepSettings) -> tuple[str, ...]:
     return () if settings.skip else (settings.use or step).wanted
 
 
-def _stamp(tools: Tools) -> dict[str, Any]:
+def _stamp(run: Run, tools: Tools) -> dict[str, Any]:
     return {
+        **_association_cards(run, tools.store),
         "CAL_VER": (_version("calstream"), "Calibration software version number"),
         "CAL_VCS": ("calstream", "Calibration software"),
         "CRDS_VER": (_version("crds"), "Version of CRDS file selection software used"),
@@ -158,6 +160,13 @@ def _stamp(tools: Tools) -> dict[str, Any]:
 @cache
 def _version(distribution: str) -> str:
     return version(distribution)
+
+
+def _association_cards(run: Run, store: Store) -> dict[str, Any]:
+    """Return the cards that JWST's products carry from stage 2 on."""
+    if isinstance(run.event, AssociationEvent):
+        return association_cards(stored_association(run.event, store), run.name)
+    return association_cards(None, run.name) if run.stage.target == "cal" else {}
 
 
 @contextlib.contextmanager

@@ -12,7 +12,7 @@ from schemas.associations import Association, Member, read_association
 from schemas.content import file_digest
 from schemas.errors import CalstreamError, Unprocessable
 from schemas.events import Artifact, Scalar
-from schemas.keywords import event_keywords
+from schemas.keywords import event_keywords, lacking
 from schemas.naming import NAME_PATTERN, SUFFIX_LEVEL, exposure_name, suffix_of
 from schemas.reading import ProductFile
 from schemas.stored_content import content_digest_of_file
@@ -214,10 +214,7 @@ def _check_keywords(path: Path, file: ProductFile, level: str) -> None:
     wanted = (*REQUIRED, *REQUIRED_OF_RAMPS) if level in ("raw", "ramp") else REQUIRED
     missing = [keyword for keyword in wanted if file.meta.get(keyword) in (None, "")]
     if missing:
-        raise Unprocessable(
-            f"{path}: the header lacks {', '.join(missing)}; add them to its primary header, or fetch "
-            "the file again"
-        )
+        raise Unprocessable(f"{path}: {lacking(missing)}")
     numbers = (*NUMBERS_OF_RAMPS, *NUMBERS) if level in ("raw", "ramp") else NUMBERS
     for keyword, (least, kinds) in numbers:
         value = file.meta.get(keyword)

@@ -22,6 +22,7 @@ from streams.inputs import InputAssociation, InputProduct
 from streams.recipes import freeze
 from streams.stages import next_stage
 from streams.store import Store
+from streams.stored_associations import TABLE
 
 
 class Roots:
@@ -117,7 +118,10 @@ class Roots:
             for member, there in zip(product.members, found, strict=True)
         )
         one = item.association.model_copy(
-            update={"products": (AssociationProduct(name=product.name, members=members),)}
+            update={
+                "products": (AssociationProduct(name=product.name, members=members),),
+                TABLE: item.path.name,
+            }
         )
         stage = item.association.asn_type
         return AssociationEvent(

@@ -71,7 +71,7 @@ def targets() -> dict[str, str]:
 def test_a_change_must_pass_tests_and_every_linter() -> None:
     script = (ROOT / ".ci/run").read_text()
     assert "set -euo pipefail" in script
-    for target in ("install", "peer", "lint", "test"):
+    for target in ("install", "peer", "lint", "test", "demo"):
         assert re.search(rf"^make {target}$", script, flags=re.MULTILINE), target
     lint = targets()["lint"]
     for linter in ("ruff check", "ruff format --check", "mypy", "lint-imports"):

@@ -19,7 +19,7 @@ class DqInitOptions(Options):
     """There are none."""
 
 
-@step(options=DqInitOptions, references=("mask",), status="S_DQINIT")
+@step(options=DqInitOptions, references=("mask",), status="S_DQINIT", repeatable=True)
 def dq_init(ramp: Ramp, references: References, options: DqInitOptions) -> Ramp:
     """Add the mask's flags to PIXELDQ, and DO_NOT_USE to all groups of bad pixels.
 

@@ -60,7 +60,7 @@ def _scope(options: JumpOptions) -> Scope:
     return "exposure" if options.method == "two_point" else "integration"
 
 
-@step(options=JumpOptions, references=("gain", "readnoise"), scope=_scope, status="S_JUMP")
+@step(options=JumpOptions, references=("gain", "readnoise"), scope=_scope, status="S_JUMP", repeatable=True)
 def jump(ramp: Ramp, references: References, options: JumpOptions) -> Ramp:
     """Flag JUMP_DET on each group whose difference from the group before is spoilt by a hit.
 

@@ -28,7 +28,9 @@ FILTER_KEYS = {"NIRCAM": ("FILTER", "PUPIL"), "NIRISS": ("FILTER", "PUPIL"), "MI
 """Keywords that select a row of ``filteroffset``, by instrument."""
 
 
-@step(references=("distortion",), optional=("filteroffset",), options=Options, status="S_WCS")
+@step(
+    references=("distortion",), optional=("filteroffset",), options=Options, status="S_WCS", repeatable=True
+)
 def assign_wcs(rate: Rate, references: References, options: Options) -> Rate:
     """Attach the world coordinate system of an image.
 

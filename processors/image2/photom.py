@@ -10,6 +10,7 @@ from astropy import units
 
 from processors.image2.rows import matching_row, selection, text
 from processors.image2.validity import blank_unusable, scaled
+from processors.invalid import require_values
 from processors.options import Options, option
 from processors.steps import step
 from schemas.errors import Unprocessable
@@ -60,12 +61,14 @@ def photom(rate: Rate, references: References, options: PhotomOptions) -> Rate:
     ------
     Unprocessable
         If the image is not in DN/s, or the table has no row for the exposure's filter and pupil, or says no
-        finite conversion for it.
+        finite conversion for it, or no pixel has an area.
     """
     _in_count_rates(rate.meta)
     table = references.table("photom")
     conversion = conversion_factor(rate.meta, table, time_correction=options.apply_time_correction)
     area = references.image("area") if "area" in references else None
+    if area is not None:
+        require_values(area, area.data, positive=True)
     names = [
         name
         for name in ("data", "err", "dq", "var_poisson", "var_rnoise", "var_flat")

@@ -76,7 +76,7 @@ class ResampleOptions(Options):
         return value
 
 
-@step(options=ResampleOptions, status="S_RESAMP", scope="exposure")
+@step(options=ResampleOptions, status="S_RESAMP", scope="exposure", repeatable=True)
 def resample(images: ImageSet | Rate, references: References, options: ResampleOptions) -> Resampled:
     """Drizzle calibrated images onto one tangent plane.
 

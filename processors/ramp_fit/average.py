@@ -12,9 +12,8 @@ from processors.invalid import settle
 from processors.options import Options
 from processors.ramps.combine import GlsRate, OlsRate
 from processors.ramps.gls import Slopes
-from processors.steps import step
+from processors.steps import StepSettings, step
 from schemas.errors import Unprocessable
-from schemas.meta import StepRecord
 from schemas.products import Rate
 from schemas.references import References
 
@@ -58,29 +57,22 @@ class Average:
         Unprocessable
             If there is none.
         """
-        mean = self.mean()
-        record = StepRecord(
-            step="average_integrations",
-            outcome="complete",
-            implementation=average_integrations.implementation,
-        )
-        return mean.with_meta(mean.meta.with_step(record))
+        return average_integrations.complete(self.mean(), self._references, StepSettings())
 
     def mean(self) -> Rate:
         """Return the rate (ny, nx), as `result` does, without a record."""
         if self._first is None:
             raise Unprocessable("there are no integrations to average; give rates of at least one")
-        first = self._first
-        meta = replace(first.meta, tables={k: v for k, v in first.meta.tables.items() if k != "INT_TIMES"})
+        first = without_integrations(self._first)
         if self._sums is None:
-            return replace(first, meta=meta, shares=None)
+            return replace(first, shares=None)
         found = self._sums.result()
         quality: dict[str, Any] = {}
         if first.dof is not None and first.shares is not None:
             quality = {"chisq": found.chi2, "dof": found.ndof.astype(np.int32)}
         return settle(
             Rate(
-                meta=meta,
+                meta=first.meta,
                 data=found.slope,
                 err=found.err,
                 dq=found.dq,
@@ -99,7 +91,7 @@ class Average:
         return GlsRate(pattern, pixel_noise(self._references, one.data.shape, scale=scale))
 
 
-@step(options=AverageOptions, references=("gain", "readnoise"), scope="exposure")
+@step(options=AverageOptions, references=("gain", "readnoise"), scope="exposure", repeatable=True)
 def average_integrations(rateints: Rate, references: References, options: AverageOptions) -> Rate:
     """Average the rates of an exposure's integrations.
 
@@ -134,6 +126,12 @@ def average_integrations(rateints: Rate, references: References, options: Averag
     average = Average(references)
     average.add(rateints)
     return average.mean()
+
+
+def without_integrations(rate: Rate) -> Rate:
+    """Return a rate of the exposure without the table that tells when each integration was taken."""
+    tables = {name: rows for name, rows in rate.meta.tables.items() if name != "INT_TIMES"}
+    return rate.with_meta(replace(rate.meta, tables=tables))
 
 
 def _integration(block: Rate, index: int) -> Rate:

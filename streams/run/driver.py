@@ -38,6 +38,7 @@ from streams.run.folder import FolderLedger, Refused, private_store
 from streams.run.report import Begun, Done, Reporter, RunSummary, Silent
 from streams.stages import STAGES, Stage
 from streams.stages.table import DETECTOR1, RAMP_FIT, RAW_TO_RATE
+from streams.stored_associations import shortfall, stored_association
 from streams.topics import TOPICS
 
 TRIES = 3
@@ -103,7 +104,7 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
     until = level(request.until)
     recipe = load_recipe(request.recipe)
     resolve = resolver(allowed_packages(os.environ))
-    _check(recipe, request.command_line, resolve)
+    _check(request, recipe, until, resolve)
     inputs = open_inputs(expand(request.paths))
     with private_store(request.out) as store:
         library = ReferenceLibrary(context=request.context or merged(recipe).crds_context)
@@ -119,11 +120,14 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
         return _Drive(tools, recipe, until, reporter or Silent(), request.out).run(inputs)
 
 
-def _check(recipe: Recipe, command_line: StepTable, resolve: Callable[[str], Any]) -> None:
+def _check(request: RunRequest, recipe: Recipe, until: str, resolve: Callable[[str], Any]) -> None:
     """Find what is wrong with the request before anything is computed, in steps far down the road too."""
     from processors.registry import STEPS
 
-    effective(recipe, STEPS, {}, command_line=command_line, resolve=resolve)
+    settings = effective(recipe, STEPS, {}, command_line=request.command_line, resolve=resolve)
+    for stage in stages_until(until, recipe):
+        if stage.source != "association":  # whether anything comes so far is not known yet
+            stage.outputs({}, settings)
 
 
 def stages_until(until: str, recipe: Recipe) -> tuple[Stage, ...]:
@@ -200,37 +204,31 @@ class _Drive:
     def _attempt(self, stage: Stage, event: ProductEvent | AssociationEvent) -> Event:
         begun = time.time()
         self._reporter.begun(Begun(stage=stage.name, name=event.name, time=begun))
+        output, told = self._outcome(stage, event)
+        self._note(Done(stage=stage.name, name=event.name, begun=begun, ended=time.time(), **told))
+        return output
+
+    def _outcome(self, stage: Stage, event: ProductEvent | AssociationEvent) -> tuple[Event, dict[str, Any]]:
+        """Return the event to publish, and what the user is told."""
         try:
             result = _tried(stage, event, self._tools)
         except Exception as error:
             sentence = sentence_of(error)
             outcome = "refused" if isinstance(error, Refused) else "failed"
-            self._note(
-                Done(
-                    stage=stage.name,
-                    name=event.name,
-                    outcome=outcome,
-                    sentence=sentence,
-                    begun=begun,
-                    ended=time.time(),
-                    error=error,
-                )
-            )
-            return failure_of(stage.name, event, error, sentence)
+            told = {"outcome": outcome, "sentence": sentence, "error": error}
+            return failure_of(stage.name, event, error, sentence), told
         outcome = "up to date" if result.outcome == "cached" else "complete"
-        files = self._files(result)
-        self._note(
-            Done(
-                stage=stage.name,
-                name=event.name,
-                outcome=outcome,
-                files=files,
-                begun=begun,
-                ended=time.time(),
-                event=result,
-            )
-        )
-        return result
+        return result, {
+            "outcome": outcome,
+            "remark": self._remark(event),
+            "files": self._files(result),
+            "event": result,
+        }
+
+    def _remark(self, event: ProductEvent | AssociationEvent) -> str:
+        if isinstance(event, AssociationEvent):
+            return shortfall(stored_association(event, self._tools.store))
+        return ""
 
     def _files(self, result: ProductEvent) -> tuple[Path, ...]:
         assert result.manifest is not None

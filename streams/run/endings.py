@@ -55,7 +55,8 @@ def _ending(item: Given, notes: Sequence[Done], until: str, handlers: Mapping[st
 def _combined(note: Done) -> Ending:
     if note.event is None:
         return Ending(name=note.name, level="", reason=note.sentence, failed=True)
-    return Ending(name=note.name, level=note.event.topic, reason="the end of the road")
+    reason = f"the end of the road, with {note.remark}" if note.remark else "the end of the road"
+    return Ending(name=note.name, level=note.event.topic, reason=reason)
 
 
 def _why(item: InputProduct, reached: str, until: str, handlers: Mapping[str, str]) -> str:

@@ -7,13 +7,16 @@ import os
 import shutil
 import socket
 import tempfile
-from collections.abc import Callable, Iterator, Mapping
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass, field, replace
 from pathlib import Path
 
 from schemas.content import file_digest
 from schemas.errors import CalstreamError, Unprocessable, explained
 from schemas.events import Artifact
+from schemas.keywords import event_keywords
 from schemas.manifests import Manifest, ManifestEntry
+from schemas.meta import Meta
 from schemas.reading import ProductFile
 from schemas.stored_content import content_digest_of_file
 from streams.manifest_files import StoreLedger
@@ -62,24 +65,23 @@ class FolderLedger:
         Refused
             If a file of that name was made by another run.
         """
-        there = [self._folder / name for name in run.filenames() if (self._folder / name).exists()]
-        for path in there:
-            self._demand_own(path, run.key)
-        if len(there) < len(run.suffixes) or not all(run_key_of(path) == run.key for path in there):
+        paths = [self._folder / name for name in run.filenames()]
+        there = {path: look(path, run.key) for path in paths if path.exists()}
+        for path, found in there.items():
+            self._demand_own(path, found, run.key)
+        if len(there) < len(paths) or not all(found.whole(run.key) for found in there.values()):
             return None
         entries = tuple(
-            ManifestEntry(name=run.name, suffix=suffix, artifact=artifact_of(path))
-            for suffix, path in zip(run.suffixes, there, strict=True)
+            ManifestEntry(name=run.name, suffix=suffix, artifact=_artifact(path, found.content))
+            for suffix, (path, found) in zip(run.suffixes, there.items(), strict=True)
         )
-        if any(_damaged(path, entry.artifact) for path, entry in zip(there, entries, strict=True)):
-            return None
         manifest = Manifest(
             run_key=run.key,
             stage=run.stage.name,
             attempt="in-place",
             products=entries,
             inputs=run.inputs,
-            keywords=keywords_of(there[0]),
+            keywords=event_keywords(there[paths[0]].meta.keywords()),
         )
         return self._attempts.finish(run, manifest)
 
@@ -117,7 +119,7 @@ class FolderLedger:
             try:
                 put(source, target)
             except FileExistsError:
-                self._demand_own(target, run_key)
+                self._demand_own(target, look(target), run_key)
                 partial = target.with_name(f".{target.name}.{os.getpid()}.part")
                 partial.unlink(missing_ok=True)
                 try:
@@ -126,78 +128,88 @@ class FolderLedger:
                 finally:
                     partial.unlink(missing_ok=True)
 
-    def _demand_own(self, path: Path, run_key: str) -> None:
+    def _demand_own(self, path: Path, found: Found, run_key: str) -> None:
         if self._overwrite:
             return
-        if (error := _unreadable(path)) is not None:
+        if found.error is not None:
             raise Refused(
-                f"{path}: is there already and is no whole product ({error}); add --overwrite to replace it, "
-                "or choose another folder with --out"
+                f"{path}: is there already and is no whole product ({found.error}); add --overwrite to "
+                "replace it, or choose another folder with --out"
             )
-        if run_key_of(path) != run_key:
+        if found.run_key != run_key:
             raise Refused(
                 f"{path}: is there already, made from other input, options, references or software; "
                 "add --overwrite to replace it, or choose another folder with --out"
             )
 
 
+@dataclass(frozen=True, kw_only=True)
+class Found:
+    """What a file in the folder turned out to be.
+
+    Attributes
+    ----------
+    meta : Meta
+        Its metadata.
+    content : str
+        Content digest, if it was asked for.
+    error : CalstreamError, optional
+        Why it cannot be read as a product.
+    """
+
+    meta: Meta = field(default_factory=Meta)
+    content: str = ""
+    error: CalstreamError | None = None
+
+    @property
+    def run_key(self) -> str:
+        """Return the run key that it carries, or an empty string."""
+        return str(self.meta.provenance.run.get("run_key", ""))
+
+    def whole(self, run_key: str) -> bool:
+        """Tell whether a run made it, and its content is what was written; catalogues do not say what was."""
+        made = self.error is None and self.run_key == run_key
+        return made and self.meta.provenance.content in ("", self.content)
+
+
+def look(path: Path, run_key: str | None = None) -> Found:
+    """Read a product file once.
+
+    Parameters
+    ----------
+    path : Path
+        The file.
+    run_key : str, optional
+        The content digest is wanted if this run made it.
+    """
+    try:
+        if path.suffix == ".ecsv":
+            return _catalogue(path, run_key)
+        with ProductFile(path) as file:
+            found = Found(meta=file.meta)
+            return replace(found, content=content_digest_of_file(file)) if found.run_key == run_key else found
+    except CalstreamError as error:
+        return Found(error=error)
+
+
+def _catalogue(path: Path, run_key: str | None) -> Found:
+    from schemas.catalogue_file import read_catalogue
+    from schemas.content import content_digest
+
+    catalogue = read_catalogue(path)
+    found = Found(meta=catalogue.meta)
+    return replace(found, content=content_digest(catalogue)) if found.run_key == run_key else found
+
+
 def run_key_of(path: Path) -> str:
     """Return the run key that a product file carries, or an empty string."""
-    try:
-        if path.suffix == ".ecsv":
-            from schemas.catalogue_file import read_catalogue
-
-            return str(read_catalogue(path).meta.provenance.run.get("run_key", ""))
-        with ProductFile(path) as file:
-            return str(file.meta.provenance.run.get("run_key", ""))
-    except CalstreamError:
-        return ""
+    return look(path).run_key
 
 
-def _unreadable(path: Path) -> CalstreamError | None:
-    """Return what is wrong with a file that cannot be read as a product."""
-    try:
-        if path.suffix == ".ecsv":
-            from schemas.catalogue_file import read_catalogue
-
-            read_catalogue(path)
-        else:
-            with ProductFile(path):
-                pass
-    except CalstreamError as error:
-        return error
-    return None
-
-
-def _damaged(path: Path, artifact: Artifact) -> bool:
-    """Tell whether a file's content is not what was written; catalogues do not say what was."""
-    if path.suffix == ".ecsv":
-        return False
-    with ProductFile(path) as file:
-        return file.meta.provenance.content not in ("", artifact.content)
-
-
-def artifact_of(path: Path) -> Artifact:
-    """Return the claim check of a product file that lies in a folder."""
-    if path.suffix == ".ecsv":
-        from schemas.catalogue_file import read_catalogue
-        from schemas.content import content_digest
-
-        content = content_digest(read_catalogue(path))
-    else:
-        with ProductFile(path) as file:
-            content = content_digest_of_file(file)
+def _artifact(path: Path, content: str) -> Artifact:
     return Artifact(
         uri=path.absolute().as_uri(), size=path.stat().st_size, sha256=file_digest(path), content=content
     )
-
-
-def keywords_of(path: Path) -> Mapping[str, str | int | float | bool]:
-    """Return the event keywords of a product file."""
-    from schemas.keywords import event_keywords
-
-    with ProductFile(path) as file:
-        return event_keywords(file.meta.keywords())
 
 
 @contextlib.contextmanager

@@ -31,6 +31,8 @@ class Done:
         ``complete``, ``up to date``, ``refused`` or ``failed``.
     sentence : str
         Of a failure.
+    remark : str
+        What is to be known of a product that was made: members of its association that it lacks, and why.
     files : tuple of Path
         What lies in the user's folder now.
     begun, ended : float
@@ -45,6 +47,7 @@ class Done:
     name: str
     outcome: str
     sentence: str = ""
+    remark: str = ""
     files: tuple[Path, ...] = ()
     begun: float = 0.0
     ended: float = 0.0

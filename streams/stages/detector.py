@@ -7,14 +7,15 @@ from typing import Any
 
 import numpy as np
 
+from processors import replaced
 from processors.pipelines import Pipeline, Settings
 from processors.steps import Step, StepSettings
 from schemas.dq import DQ
 from schemas.errors import Unprocessable
-from schemas.products import Rate
+from schemas.products import Rate, concatenate
 from schemas.reading import ProductFile
 from streams.job import Job
-from streams.stages.stage import Keywords
+from streams.stages.stage import Keywords, demand
 
 
 def detector1_steps(keywords: Keywords) -> tuple[Step, ...]:
@@ -35,7 +36,15 @@ def ramp_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
 
 
 def rate_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
-    """Return the suffixes of what ramp_fit makes: ``rateints`` too where there are several integrations."""
+    """Return the suffixes of what ramp_fit makes: ``rateints`` too where there are several integrations.
+
+    Raises
+    ------
+    UsageError
+        If the settings skip what makes them.
+    """
+    demand(settings, "ramp_fit", "rate", "ramp")
+    demand(settings, "average_integrations", "rate", "ramp")
     return ("rate", "rateints") if _integrations(keywords) > 1 else ("rate",)
 
 
@@ -80,6 +89,9 @@ def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
     from processors.ramp_fit import Average, average_integrations
 
     settings = job.settings.get(average_integrations.name, StepSettings())
+    if nint > 1 and settings.use is not None:
+        _write_rates_by(settings.use, settings, job, blocks, nint)
+        return
     references = settings.references or job.references
     average = Average(references)
     if nint == 1:
@@ -90,6 +102,25 @@ def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
     with job.watch(average_integrations.name):
         rate = _usable(average.mean(), job.name)
     job.save("rate", average_integrations.complete(rate, references, settings))
+
+
+def _write_rates_by(use: Step, settings: StepSettings, job: Job, blocks: Iterator[Any], nint: int) -> None:
+    """Let the user's step make the rate; it sees all integrations at once, ours only a block at a time."""
+    from processors.ramp_fit import average_integrations, without_integrations
+
+    held: list[Any] = []
+    _write_blocks(job, "rateints", _kept(blocks, held), nint)
+    rateints = concatenate(held)
+    held.clear()
+    rate, _ = average_integrations.run(rateints, job.references, settings)
+    replaced.check_planes(rate, rateints.data.shape[1:], average_integrations, use.implementation)
+    job.save("rate", _usable(without_integrations(rate), job.name))
+
+
+def _kept(blocks: Iterator[Any], held: list[Any]) -> Iterator[Any]:
+    for block in blocks:
+        held.append(block)
+        yield block
 
 
 def _usable(rate: Rate, name: str) -> Rate:

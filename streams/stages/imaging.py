@@ -11,7 +11,7 @@ from processors.steps import Step
 from schemas.products import Rate
 from schemas.reading import ProductFile, read
 from streams.job import Job
-from streams.stages.stage import Keywords
+from streams.stages.stage import Keywords, demand
 
 
 def image2_steps(keywords: Keywords) -> tuple[Step, ...]:
@@ -48,7 +48,14 @@ def image3_steps(keywords: Keywords) -> tuple[Step, ...]:
 
 
 def image3_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
-    """Return the suffixes of what image3 makes."""
+    """Return the suffixes of what image3 makes.
+
+    Raises
+    ------
+    UsageError
+        If the settings skip what makes them.
+    """
+    demand(settings, "resample", "mosaic", "cal")
     return ("i2d",) if settings["source_catalog"].skip else ("i2d", "cat", "segm")
 
 

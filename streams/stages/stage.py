@@ -8,6 +8,7 @@ from typing import Any
 
 from processors.pipelines import Settings
 from processors.steps import Step
+from schemas.errors import UsageError
 from streams.job import Job
 
 Keywords = Mapping[str, Any]
@@ -43,6 +44,30 @@ class Stage:
     steps: Callable[[Keywords], tuple[Step, ...]]
     outputs: Callable[[Keywords, Settings], tuple[str, ...]]
     compute: Callable[[Job], None]
+
+
+def demand(settings: Settings, step: str, product: str, level: str) -> None:
+    """Refuse settings that skip a step without which a stage has nothing to make.
+
+    Parameters
+    ----------
+    settings : mapping of str to StepSettings
+        By step name.
+    step, product : str
+        The step, and what it makes.
+    level : str
+        The last level that does without.
+
+    Raises
+    ------
+    UsageError
+        If the step is to be skipped.
+    """
+    if step in settings and settings[step].skip:
+        raise UsageError(
+            f"{step}.skip = true: without the step there is no {product}; take the setting away, or stop "
+            f"before it with --until {level}"
+        )
 
 
 def fuse(first: Stage, second: Stage, compute: Callable[[Job], None]) -> Stage:

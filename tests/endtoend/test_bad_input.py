@@ -32,8 +32,8 @@ def set_card(keyword, value):
     return lambda hdus: hdus[0].header.__setitem__(keyword, value)
 
 
-def remove_card(keyword):
-    return lambda hdus: hdus[0].header.remove(keyword)
+def remove_card(keyword, hdu=0):
+    return lambda hdus: hdus[hdu].header.remove(keyword)
 
 
 def fill(value):
@@ -60,6 +60,10 @@ CASES = {
     "header and data disagree": (lambda u, d: edited(u, d, set_card("NGROUPS", 99)), "NGROUPS = 99"),
     "unknown EXP_TYPE": (lambda u, d: edited(u, d, set_card("EXP_TYPE", "NRC_IMAEG")), "NRC_IMAGE"),
     "missing keyword": (lambda u, d: edited(u, d, remove_card("READPATT")), "READPATT"),
+    "missing type": (
+        lambda u, d: edited(u, d, remove_card("EXP_TYPE")),
+        "the primary header lacks EXP_TYPE; add it there",
+    ),
     "unknown detector": (lambda u, d: edited(u, d, set_card("DETECTOR", "NRCA9")), "NRCA9"),
     "another instrument": (lambda u, d: edited(u, d, set_card("INSTRUME", "NIRISS")), "NIRISS"),
     "another number of integrations": (lambda u, d: edited(u, d, set_card("NINTS", 3)), "3 integrations"),
@@ -96,6 +100,32 @@ def test_one_sentence_nothing_half_written_and_the_others_go_on(case, uncal, pro
     assert stems == {other.name.removesuffix("_uncal.fits")}
 
 
+@pytest.mark.parametrize("keyword", ["RA_REF", "V2_REF", "ROLL_REF"])
+def test_a_missing_pointing_keyword_belongs_in_sci(keyword, uncal, process, tmp_path):
+    bad = edited(uncal, tmp_path / "in", remove_card(keyword, "SCI"))
+    (ending,) = process(bad, out=tmp_path / "out").endings
+    assert ending.failed
+    assert f"the SCI header lacks {keyword}; add it there" in ending.reason
+    assert "primary" not in ending.reason
+
+
+def test_a_rate_that_has_had_its_flat_field(uncal, processed, process, tmp_path):
+    """As other software leaves it; the user may say that the flat field is done."""
+    stem = uncal.name.removesuffix("_uncal.fits")
+    flat = tmp_path / f"{stem}_rate.fits"
+    with fits.open(processed / flat.name) as hdus:
+        del hdus["CALSTREAM"]
+        hdus[0].header["S_FLAT"] = "COMPLETE"
+        hdus.writeto(flat)
+    (ending,) = process(flat, out=tmp_path / "out", until="cal").endings
+    assert ending.failed
+    assert f"step flat_field: {flat.name} has had it already (S_FLAT = COMPLETE)" in ending.reason
+    skipped = {"flat_field": {"skip": True}}
+    summary = process(flat, out=tmp_path / "out", until="cal", command_line=skipped)
+    assert not summary.failed, summary.endings
+    assert fits.getval(tmp_path / "out" / f"{stem}_cal.fits", "S_FLAT") == "COMPLETE"
+
+
 def test_a_path_that_is_not_there(process, tmp_path, uncal):
     summary = process(tmp_path / "nothing_uncal.fits", uncal, out=tmp_path / "out", until="rate")
     assert [e.failed for e in summary.endings] == [True, False]
@@ -124,21 +154,24 @@ def test_a_missing_reference_names_type_keywords_and_context(uncal, process, tmp
     monkeypatch.setenv("CRDS_PATH", str(cache))
     (ending,) = process(uncal, out=tmp_path / "out", until="rate").endings
     assert ending.failed
-    for word in ("superbias", "NRCA1", "jwst_0001.pmap"):
+    for word in ("superbias", "NRCA1", "jwst_0001.pmap", "--set superbias.override_superbias=FILE"):
         assert word in ending.reason
 
 
-def test_an_all_nan_reference_is_named(uncal, process, tmp_path):
-    gain = next((uncal.parent / "crds_cache/references/jwst/nircam").glob("*gain*"))
-    bad = tmp_path / "nan_gain.fits"
-    with fits.open(gain) as hdus:
+@pytest.mark.parametrize(
+    ("step", "reftype"), [("ramp_fit", "gain"), ("flat_field", "flat"), ("photom", "area")]
+)
+def test_an_all_nan_reference_is_named(step, reftype, uncal, process, tmp_path):
+    reference = next((uncal.parent / "crds_cache/references/jwst/nircam").glob(f"*_{reftype}_*"))
+    bad = tmp_path / f"nan_{reftype}.fits"
+    with fits.open(reference) as hdus:
         hdus["SCI"].data[...] = np.nan
         hdus.writeto(bad)
-    (ending,) = process(
-        uncal, out=tmp_path / "out", until="rate", command_line={"ramp_fit": {"override_gain": str(bad)}}
-    ).endings
+    settings = {step: {f"override_{reftype}": str(bad)}}
+    (ending,) = process(uncal, out=tmp_path / "out", until="cal", command_line=settings).endings
     assert ending.failed
-    assert "nan_gain.fits" in ending.reason
+    assert ending.reason.startswith(f"step {step}: nan_{reftype}.fits: none of the ")
+    assert f"--set {step}.override_{reftype}=FILE" in ending.reason
 
 
 def test_no_crds_path(uncal, process, tmp_path, monkeypatch):

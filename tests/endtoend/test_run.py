@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import hashlib
-import json
 import os
 import shutil
 import subprocess
@@ -153,39 +152,6 @@ def test_files_of_every_level_go_on_from_there(downlink, processed, process, tmp
     cals = sorted(processed.glob("*_cal.fits"))
     assert not process(*cals, out=again).failed
     assert digests(again) == {n: d for n, d in digests(processed).items() if n.startswith(MOSAIC)}
-
-
-def test_an_association_of_cals(processed, process, tmp_path):
-    cals = sorted(processed.glob("*_nrca1_cal.fits"))
-    asn = tmp_path / "my_asn.json"
-    for cal in cals:
-        shutil.copy(cal, tmp_path)
-    asn.write_text(
-        json.dumps(
-            {
-                "asn_type": "image3",
-                "asn_rule": "DMS_Level3_Base",
-                "program": "01234",
-                "products": [
-                    {"name": "mine", "members": [{"expname": c.name, "exptype": "science"} for c in cals]}
-                ],
-            }
-        )
-    )
-    out = tmp_path / "out"
-    summary = process(asn, out=out)
-    assert not summary.failed, summary.endings
-    assert {p.name for p in out.iterdir()} == {"mine_i2d.fits", "mine_cat.ecsv", "mine_segm.fits"}
-
-
-def test_a_failed_exposure_does_not_keep_the_others_from_their_mosaic(downlink, process, tmp_path):
-    bad = tmp_path / uncals(downlink)[0].name
-    bad.write_bytes(uncals(downlink)[0].read_bytes()[:50_000])
-    out = tmp_path / "out"
-    summary = process(bad, *uncals(downlink)[1:], out=out)
-    assert summary.failed
-    assert (out / f"{MOSAIC}_i2d.fits").exists()
-    assert next(e for e in summary.endings if e.failed).name == str(bad)
 
 
 def test_two_runs_at_once_in_one_folder_do_not_harm_each_other(downlink, processed, tmp_path):
@@ -360,23 +326,3 @@ def test_an_input_beyond_until_has_nothing_to_do(downlink, processed, process, t
     cal = next(processed.glob("*_cal.fits"))
     (ending,) = process(cal, out=tmp_path, until="rate").endings
     assert "nothing to do" in ending.reason
-
-
-@pytest.mark.parametrize(
-    ("tree", "words"),
-    [
-        ({"asn_type": "spec3"}, "no stage for asn_type 'spec3'"),
-        ({"name": "Prod A.X"}, "no product name"),
-    ],
-)
-def test_an_association_that_cannot_be_made_is_one_sentence_and_the_others_go_on(
-    downlink, processed, process, tmp_path, tree, words
-):
-    cal = next(processed.glob("*_cal.fits"))
-    shutil.copy(cal, tmp_path)
-    product = {"name": tree.get("name", "mine"), "members": [{"expname": cal.name, "exptype": "science"}]}
-    asn = tmp_path / "bad_asn.json"
-    asn.write_text(json.dumps({"asn_type": tree.get("asn_type", "image3"), "products": [product]}))
-    summary = process(asn, uncals(downlink)[0], out=tmp_path / "out", until="rate")
-    assert [ending.failed for ending in summary.endings] == [True, False]
-    assert words in summary.endings[0].reason

@@ -1,5 +1,7 @@
 """Flat field and photometry: against truth, with NaN and flags, and on bad input."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from hypothesis import given, settings
@@ -10,6 +12,7 @@ from processors.image2 import IMAGE2, assign_wcs, flat_field, photom
 from schemas.content import content_digest
 from schemas.dq import DQ
 from schemas.errors import Unprocessable
+from schemas.meta import Provenance
 from tests.processors.image2 import scenes
 
 SHAPE = (24, 32)
@@ -94,11 +97,15 @@ def test_unknown_error_of_the_flat_keeps_the_science(unknown):
 
 
 def test_photom_does_not_convert_twice():
+    """Nor what nothing but its unit says to be converted."""
     once = photom(scenes.rate(np.ones(SHAPE)), scenes.references(SHAPE))
+    with pytest.raises(Unprocessable, match=r"rate\.fits has had it already .S_PHOTOM = COMPLETE"):
+        photom(once, scenes.references(SHAPE))
+    unmarked = once.with_meta(replace(once.meta.with_primary(S_PHOTOM=None), provenance=Provenance()))
     with pytest.raises(
         Unprocessable, match=r"rate\.fits: BUNIT = 'MJy/sr' where DN/s is needed; if photom has run"
     ):
-        photom(once, scenes.references(SHAPE))
+        photom(unmarked, scenes.references(SHAPE))
 
 
 def test_one_nan_stays_one_nan():

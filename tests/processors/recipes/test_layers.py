@@ -1,65 +1,27 @@
-"""What recipes mean: order of layers, origins, checks with suggestions, round trips."""
+"""Which layer of settings wins: order, origins, conditions, mistakes, replaced steps."""
 
 from __future__ import annotations
-
-from typing import Any, Literal
 
 import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 
 import processors.recipes as recipes
-from processors.options import Options, option
-from processors.recipes import applies, builtin, command_line, effective, explain, merged, parse_set
+from processors.recipes import applies, effective, merged
 from processors.registry import STEPS
-from processors.steps import Step, StepSettings, step
-from schemas.canonical import canonical_json
+from processors.steps import Step, StepSettings
 from schemas.errors import UsageError
-from schemas.recipe import Override, Recipe, parse_recipe
-
-
-class FirstOptions(Options):
-    threshold: float = option(4.0, gt=0, unit="sigma", doc="what counts")
-    method: Literal["best", "two_point"] = option("best", doc="how")
-    widths: tuple[int, ...] = option((1, 2), unit="pixel", doc="where")
-
-
-class SecondOptions(Options):
-    flag: bool = option(True, doc="whether")
-
-
-class LabOptions(Options):
-    speed: int = option(1, ge=1, doc="the lab's own")
-
-
-@step(options=FirstOptions, references=("gain", "readnoise"), status="S_FIRST")
-def first(product: Any, references: Any, options: FirstOptions) -> Any:
-    return product
-
-
-@step(options=SecondOptions)
-def second(product: Any, references: Any, options: SecondOptions) -> Any:
-    return product
-
-
-@step(options=LabOptions, references=("flat",))
-def lab_step(product: Any, references: Any, options: LabOptions) -> Any:
-    return product
-
-
-def lab_function(product: Any, references: Any, options: FirstOptions) -> Any:
-    return product
-
-
-TOY = {"first": first, "second": second}
-KEYWORDS = {"INSTRUME": "NIRCAM", "DETECTOR": "NRCA1", "FILTER": "F200W", "NGROUPS": 10, "BKGDTARG": False}
-
-
-def settle(steps: dict | None = None, *, set_: dict | None = None, crds: dict | None = None, **fields: Any):
-    recipe = Recipe(steps=steps or {}, **fields)
-    return effective(
-        recipe, TOY, KEYWORDS, crds_parameters=crds, command_line=set_, resolve=fields.pop("resolve", None)
-    )
+from schemas.recipe import Override, Recipe
+from tests.processors.recipes.toy import (
+    KEYWORDS,
+    TOY,
+    FirstOptions,
+    LabOptions,
+    SecondOptions,
+    lab_function,
+    lab_step,
+    settle,
+)
 
 
 def test_defaults_have_no_origins() -> None:
@@ -270,169 +232,3 @@ def test_null_puts_the_built_in_step_back() -> None:
     found = effective(recipe, TOY, KEYWORDS, command_line={"first": {"use": None}})["first"]
     assert found.use is None
     assert found.options == FirstOptions(threshold=5)
-
-
-@pytest.mark.parametrize(
-    ("text", "value"),
-    [
-        ("5", 5),
-        ("-5.5e-1", -0.55),
-        ("1e3", 1000.0),
-        ("true", True),
-        ("False", False),
-        ("null", None),
-        ("none", "none"),
-        ("yes", "yes"),
-        ("two_point", "two_point"),
-        ("[1, 2.5, a]", [1, 2.5, "a"]),
-        ("'5'", "5"),
-        ("2023-01-01", "2023-01-01"),
-        ("a=b", "a=b"),
-        ("s3://bucket/file: x", "s3://bucket/file: x"),
-    ],
-)
-def test_values_of_the_command_line(text: str, value: Any) -> None:
-    parsed = parse_set(f"first.threshold={text}")["first"]["threshold"]
-    assert (parsed, type(parsed)) == (value, type(value))
-
-
-def test_paths_stay_text() -> None:
-    assert parse_set("jump.override_gain=123") == {"jump": {"override_gain": "123"}}
-    assert parse_set(" jump.use = my_lab.ramps:fit ") == {"jump": {"use": "my_lab.ramps:fit"}}
-
-
-@pytest.mark.parametrize(
-    "text", ["", "jump", "jump=3", "jump.a", "jump.a=", "a.b.c=3", ".a=3", "jump.=3", "jump.a=[1"]
-)
-def test_settings_that_cannot_be_understood(text: str) -> None:
-    with pytest.raises(UsageError, match="--set"):
-        parse_set(text)
-
-
-@given(st.text(max_size=40))
-def test_any_setting_is_an_entry_or_a_sentence(text: str) -> None:
-    try:
-        table = parse_set(text)
-    except UsageError:
-        return
-    ((name, parameters),) = table.items()
-    (parameter,) = parameters
-    assert text.partition("=")[0].replace(" ", "") == f"{name}.{parameter}"
-
-
-def test_the_later_of_two_settings_wins() -> None:
-    table = command_line(["a.x=1", "a.y=2", "b.x=3", "a.x=4"])
-    assert table == {"a": {"x": 4, "y": 2}, "b": {"x": 3}}
-
-
-VALUES = st.fixed_dictionaries(
-    {},
-    optional={
-        "threshold": st.floats(1e-6, 1e6) | st.integers(1, 1000),
-        "method": st.sampled_from(["best", "two_point"]),
-        "widths": st.lists(st.integers(0, 9), max_size=3),
-        "skip": st.booleans(),
-        "override_gain": st.text("abc/._-: #'\"", min_size=1).filter(str.strip),
-    },
-)
-RECIPES = st.builds(
-    Recipe,
-    name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True),
-    base=st.sampled_from([None, "optimal"]),
-    crds_context=st.none() | st.integers(0, 9999).map(lambda n: f"jwst_{n:04d}.pmap"),
-    crds_parameters=st.none() | st.booleans(),
-    publish_ramp=st.booleans(),
-    steps=st.fixed_dictionaries({}, optional={"first": VALUES}),
-    overrides=st.lists(
-        st.builds(
-            Override,
-            when=st.fixed_dictionaries(
-                {}, optional={"filter": st.sampled_from(["F200W", "F090W", "no", "1e5"])}
-            ),
-            steps=st.fixed_dictionaries({}, optional={"first": VALUES}),
-        ),
-        max_size=2,
-    ).map(tuple),
-)
-
-
-@given(recipe=RECIPES)
-def test_round_trip_through_yaml(recipe: Recipe) -> None:
-    again = parse_recipe(recipe.to_yaml(), "there")
-    assert again.digest == recipe.digest
-    assert effective(again, TOY, KEYWORDS) == effective(recipe, TOY, KEYWORDS)
-    assert again.to_yaml() == recipe.to_yaml()
-
-
-@given(recipe=RECIPES, name=st.from_regex(r"[A-Za-z0-9][A-Za-z0-9._-]{0,20}", fullmatch=True))
-def test_the_name_changes_nothing(recipe: Recipe, name: str) -> None:
-    one = effective(recipe, TOY, KEYWORDS)
-    other = effective(recipe.model_copy(update={"name": name}), TOY, KEYWORDS)
-    assert one == other
-    assert all(
-        canonical_json(one[step].options.model_dump()) == canonical_json(other[step].options.model_dump())
-        for step in TOY
-    )
-
-
-@given(recipe=RECIPES)
-def test_merged_means_the_same(recipe: Recipe) -> None:
-    whole = merged(recipe)
-    assert whole.base is None
-    assert effective(whole, TOY, KEYWORDS) == effective(recipe, TOY, KEYWORDS)
-
-
-def test_equal_values_written_differently_are_one_value() -> None:
-    one = settle({"first": {"threshold": 4, "widths": [1, 2]}})["first"].options
-    other = settle({"first": {"threshold": 4.0, "widths": (1, 2)}})["first"].options
-    assert canonical_json(one.model_dump()) == canonical_json(other.model_dump())
-
-
-def test_explanation() -> None:
-    resolve = {"lab": lab_step}.__getitem__
-    recipe = Recipe(
-        steps={"first": {"threshold": 5, "override_gain": "/g"}, "second": {"use": "lab", "skip": True}}
-    )
-    settings = effective(recipe, TOY, KEYWORDS, resolve=resolve)
-    rows = [(r.step, r.parameter, r.value, r.unit, r.origin) for r in explain(settings, TOY)]
-    assert rows == [
-        ("first", "override_gain", "/g", "", "recipe"),
-        ("first", "threshold", 5.0, "sigma", "recipe"),
-        ("first", "method", "best", "", "default"),
-        ("first", "widths", (1, 2), "pixel", "default"),
-        ("second", "use", f"{__name__}:lab_step", "", "recipe"),
-        ("second", "skip", True, "", "recipe"),
-        ("second", "speed", 1, "", "default"),
-    ]
-    assert all(row.doc for row in explain(settings, TOY))
-
-
-@pytest.mark.parametrize("name", recipes.BUILTIN)
-def test_built_in_recipes_fit_the_steps(name: str) -> None:
-    from processors.registry import STEPS
-
-    recipe = builtin(name)
-    assert recipe.name == name
-    settings = effective(recipe, STEPS, KEYWORDS)
-    assert set(settings) == set(STEPS)
-
-
-def test_optimal_is_the_steps_defaults() -> None:
-    from processors.registry import STEPS
-
-    settings = effective(builtin("optimal"), STEPS, KEYWORDS)
-    assert all(found == StepSettings(options=STEPS[name].options_type()) for name, found in settings.items())
-    assert merged(builtin("optimal")).crds_parameters is False
-
-
-def test_baseline_follows_the_context() -> None:
-    assert merged(Recipe(base="baseline")).crds_parameters is True
-
-
-def test_baseline_writes_out_what_defaults_may_change() -> None:
-    from processors.registry import STEPS
-
-    ours = {"likelihood_threshold_one", "likelihood_threshold_two", "fit_quality", "pixmap_tolerance"}
-    settings = effective(builtin("baseline"), STEPS, KEYWORDS)
-    for name, found in settings.items():
-        assert set(STEPS[name].options_type.model_fields) - set(found.origins) <= ours, name

@@ -1,0 +1,37 @@
+"""The recipes that come with the package fit its steps."""
+
+from __future__ import annotations
+
+import pytest
+
+import processors.recipes as recipes
+from processors.recipes import builtin, effective, merged
+from processors.registry import STEPS
+from processors.steps import StepSettings
+from schemas.recipe import Recipe
+from tests.processors.recipes.toy import KEYWORDS
+
+
+@pytest.mark.parametrize("name", recipes.BUILTIN)
+def test_built_in_recipes_fit_the_steps(name: str) -> None:
+    recipe = builtin(name)
+    assert recipe.name == name
+    settings = effective(recipe, STEPS, KEYWORDS)
+    assert set(settings) == set(STEPS)
+
+
+def test_optimal_is_the_steps_defaults() -> None:
+    settings = effective(builtin("optimal"), STEPS, KEYWORDS)
+    assert all(found == StepSettings(options=STEPS[name].options_type()) for name, found in settings.items())
+    assert merged(builtin("optimal")).crds_parameters is False
+
+
+def test_baseline_follows_the_context() -> None:
+    assert merged(Recipe(base="baseline")).crds_parameters is True
+
+
+def test_baseline_writes_out_what_defaults_may_change() -> None:
+    ours = {"likelihood_threshold_one", "likelihood_threshold_two", "fit_quality", "pixmap_tolerance"}
+    settings = effective(builtin("baseline"), STEPS, KEYWORDS)
+    for name, found in settings.items():
+        assert set(STEPS[name].options_type.model_fields) - set(found.origins) <= ours, name
