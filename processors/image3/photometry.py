@@ -144,6 +144,20 @@ def aperture_flux(
     return Photometry(flux=flux, flux_err=np.where(complete, np.sqrt(variance), np.nan))
 
 
+def corrected(light: Photometry, factor: Float64, relative_error: Float64) -> Photometry:
+    """Return fluxes times factors that are uncertain themselves.
+
+    Parameters
+    ----------
+    light : Photometry
+        Of all sources in one aperture.
+    factor, relative_error : ndarray (nsource,)
+        Of each source's correction.
+    """
+    flux = light.flux * factor
+    return Photometry(flux=flux, flux_err=np.hypot(light.flux_err * factor, flux * relative_error))
+
+
 def _sums(mask: object, data: Float64, err: Float64) -> tuple[float, float, float]:
     """Return the weighted sum, the sum of weighted squared weights times variance, and the area with data."""
     large, small = mask.get_overlap_slices(data.shape)  # type: ignore[attr-defined]

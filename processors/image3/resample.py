@@ -15,6 +15,7 @@ from processors.drizzling.footprints import combined
 from processors.drizzling.grid import Grid, GridChoice, build_grid, fits_cards, parse_s_region
 from processors.drizzling.metadata import exposures
 from processors.drizzling.pixmap import between, pixel_map
+from processors.drizzling.places import TABLE, place, table_of
 from processors.image2.assign_wcs import footprint, polygon
 from processors.image3.sets import ImageSet
 from processors.options import Options, option, suggestion
@@ -68,6 +69,11 @@ class ResampleOptions(Options):
         unit="output pixel",
         doc="largest error of interpolated pixel positions; 0 computes each exactly",
     )
+    keep_pixel_maps: bool = option(
+        True,
+        doc="keep, in a table of the mosaic, where its pixels lie on each input's: source_catalog then knows "
+        "what drizzling did to each source",
+    )
 
     @field_validator("fillval")
     @classmethod
@@ -108,7 +114,7 @@ def resample(images: ImageSet | Rate, references: References, options: ResampleO
         kernel=options.kernel, pixfrac=options.pixfrac, ratio=grid.ratio, fillval=float(options.fillval)
     )
     mosaic = Mosaic(grid.shape, len(images.members), how, interpolate=options.variance == "interpolated")
-    noise, has_flat = _add_all(mosaic, images, grid, options)
+    noise, has_flat, maps = _add_all(mosaic, images, grid, options)
     arrays: dict[str, Any] = mosaic.finish()
     if not np.any(arrays["wht"] > 0):
         raise Unprocessable(
@@ -126,19 +132,31 @@ def resample(images: ImageSet | Rate, references: References, options: ResampleO
         ),
     }
     meta = _meta(images, grid, options).with_science(**cards)
+    if options.keep_pixel_maps:
+        meta = replace(meta, tables={**meta.tables, TABLE: maps})
     return Resampled(meta=replace(meta, quality=_quality(noise, arrays)), **arrays)
 
 
-def _add_all(mosaic: Mosaic, images: ImageSet, grid: Grid, options: ResampleOptions) -> tuple[float, bool]:
-    """Add the images one by one; return their mean noise ratio, and whether any has a flat's variance."""
+def _add_all(
+    mosaic: Mosaic, images: ImageSet, grid: Grid, options: ResampleOptions
+) -> tuple[float, bool, NDArray[Any]]:
+    """Add the images one by one.
+
+    Returns
+    -------
+    float, bool, ndarray
+        Their mean noise ratio, whether any has a flat's variance, and the table of their pixel maps.
+    """
     ratios, has_flat = [], False
+    maps: list[NDArray[Any]] = []
     for name, image in images.load():
         prepared = prepare(image, grid, options, name)
         mosaic.add(prepared, measured_time(image.meta, name) if options.weight_type == "exptime" else None)
         ratios.append(_noise_ratio(prepared.pixmap, options))
+        maps.append(place(len(maps), prepared.pixmap, prepared.weight))
         has_flat |= image.var_flat is not None
         del image, prepared  # before the next one is loaded
-    return float(np.mean(ratios)), has_flat
+    return float(np.mean(ratios)), has_flat, table_of(maps)
 
 
 def prepare(image: Rate, grid: Grid, options: ResampleOptions, name: str) -> Image:
