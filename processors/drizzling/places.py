@@ -7,7 +7,7 @@ source's light depends on where its position lies within the pixels of each inpu
 from __future__ import annotations
 
 from collections.abc import Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from typing import Any, Final
 
 import numpy as np
@@ -29,13 +29,13 @@ _POINTS: Final = 12
 
 ROW: Final = np.dtype(
     [
-        ("input", "i4"), ("weight", "f8"), ("origin", "f8", (2,)), ("scale", "f8"),
+        ("input", "i4"), ("weight", "f8"), ("window", "i4", (4,)), ("origin", "f8", (2,)), ("scale", "f8"),
         ("x", "f8", (len(_POWERS),)), ("y", "f8", (len(_POWERS),)),
     ]
 )  # fmt: skip
-"""A row of the table: bit of the context image; typical weight of a pixel; then the mosaic's pixel ``(X, Y)``
-is the input's pixel ``(sum x u^i v^j, sum y u^i v^j)`` with ``(u, v) = ((X, Y) - origin) / scale``, and i
-running from 0 to 5, j from 0 to 5 - i."""
+"""A row of the table: bit of the context image; typical weight of a pixel; (xmin, xmax, ymin, ymax) of the
+pixels with a weight, inclusive; then the mosaic's pixel ``(X, Y)`` is the input's pixel ``(sum x u^i v^j,
+sum y u^i v^j)`` with ``(u, v) = ((X, Y) - origin) / scale``, and i running from 0 to 5, j from 0 to 5 - i."""
 
 
 def place(index: int, pixmap: Float64, weight: NDArray[Any]) -> NDArray[Any]:
@@ -63,9 +63,13 @@ def place(index: int, pixmap: Float64, weight: NDArray[Any]) -> NDArray[Any]:
     scale = max(float(np.abs(points - origin).max()), 1.0)
     u = (points - origin) / scale
     found, *_ = np.linalg.lstsq(_terms(u), np.stack([x.ravel(), y.ravel()], axis=1).astype(float))
-    used = weight[weight > 0]
+    used = weight > 0
     row = np.zeros((), ROW)
-    row["input"], row["weight"] = index, np.median(used) if used.size else 0.0
+    row["input"], row["window"] = index, (0, -1, 0, -1)
+    if used.any():
+        row["weight"] = np.median(weight[used])
+        sides = (np.flatnonzero(used.any(axis=axis)) for axis in (0, 1))
+        row["window"] = [side[end] for side in sides for end in (0, -1)]
     row["origin"], row["scale"] = origin, scale
     row["x"], row["y"] = found.T
     return row
@@ -86,6 +90,8 @@ class Place:
         Bit of the context image.
     weight : float
         Of a pixel.
+    window : tuple of int
+        (xmin, xmax, ymin, ymax), inclusive, of the pixels with a weight.
     xy : ndarray (n, 2)
         The input's pixels.
     jacobian : ndarray (n, 2, 2)
@@ -94,8 +100,14 @@ class Place:
 
     input: int
     weight: float
+    window: tuple[int, int, int, int]
     xy: Float64
     jacobian: Float64
+
+    def at(self, index: int) -> Place:
+        """Return the place of one of the positions."""
+        one = slice(index, index + 1)
+        return replace(self, xy=self.xy[one], jacobian=self.jacobian[one])
 
 
 def places(table: NDArray[Any], xy: Float64) -> list[Place]:
@@ -113,10 +125,11 @@ def places(table: NDArray[Any], xy: Float64) -> list[Place]:
         u = (xy - row["origin"]) / row["scale"]
         coefficients = np.stack([row["x"], row["y"]])
         slopes = np.stack([_terms(u, axis) @ coefficients.T for axis in (0, 1)], axis=2) / row["scale"]
+        xmin, xmax, ymin, ymax = (int(edge) for edge in row["window"])
         found.append(
             Place(
-                input=int(row["input"]), weight=float(row["weight"]), xy=_terms(u) @ coefficients.T,
-                jacobian=slopes,
+                input=int(row["input"]), weight=float(row["weight"]), window=(xmin, xmax, ymin, ymax),
+                xy=_terms(u) @ coefficients.T, jacobian=slopes,
             )
         )  # fmt: skip
     return found

@@ -31,6 +31,7 @@ MOST_INPUTS: Final = 8
 """Inputs that are drizzled for a source at most; more of them hardly change what all together do."""
 DIAMETER: Final = 6.6
 """Of JWST's pupil, m."""
+_EVERYWHERE: Final = (-1000, 1000, -1000, 1000)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
@@ -87,10 +88,10 @@ def drizzled_totals(mosaic: Resampled, xy: Float64, circles: Apertures, wavefron
     caught, error = np.full(len(xy), mean), spread
     says = "at random places in pixels"
     if TABLE in meta.tables:
-        known = at_places(source, how, radius, xy, _inputs(mosaic, xy))
+        known, uneven = at_places(source, how, radius, xy, mosaic)
         found = np.isfinite(known)
         caught = np.where(found, known, mean)
-        error = np.where(found, spread * _unround(source, meta, how, wavefront), spread)
+        error = np.where(found, np.hypot(spread * _unround(source, meta, how, wavefront), uneven), spread)
         says = "at the sources' places in the inputs' pixels"
     total = net + caught
     return Totals(
@@ -137,8 +138,8 @@ def typical(
 
 
 def at_places(
-    source: PointSource, how: Drizzling, radius: float, xy: Float64, inputs: Sequence[Sequence[Place]]
-) -> Float64:
+    source: PointSource, how: Drizzling, radius: float, xy: Float64, mosaic: Resampled
+) -> tuple[Float64, Float64]:
     """Return the light that apertures catch of sources at known places.
 
     Parameters
@@ -151,20 +152,35 @@ def at_places(
         Mosaic pixels.
     xy : ndarray (nsource, 2)
         Positions on the mosaic.
-    inputs : sequence of sequence of Place
-        For each source its place, of one position, on each input that reaches it.
+    mosaic : Resampled
+        With the table of its inputs' pixel maps.
 
     Returns
     -------
-    ndarray (nsource,)
-        NaN for a source without inputs.
+    caught : ndarray (nsource,)
+        NaN for a source that is on no input.
+    uneven : ndarray (nsource,)
+        How much of that has other weights than whole and even inputs give: where pixels are missing.
     """
-    caught = np.full(len(xy), np.nan)
-    for index, reached in enumerate(inputs):
-        if reached:
-            chosen = [reached[i] for i in _spread(len(reached))]
-            caught[index] = _caught(source, how, radius, xy[index] - np.rint(xy[index]), chosen)
-    return caught
+    found = places(mosaic.meta.tables[TABLE], np.nan_to_num(xy, nan=-1e6))
+    near = np.array([_near(place, radius) for place in found]).reshape(len(found), len(xy))
+    caught, uneven = np.full(len(xy), np.nan), np.zeros(len(xy))
+    for index in np.flatnonzero(near.any(axis=0)):
+        reached = np.flatnonzero(near[:, index])
+        chosen = [found[i].at(index) for i in reached[_spread(reached.size)]]
+        tile = _tile(source, how, radius, xy[index], chosen)
+        caught[index] = tile.light.sum()
+        uneven[index] = tile.unlike(mosaic.wht, len(chosen) / reached.size)
+    return caught, uneven
+
+
+def _near(place: Place, radius: float) -> NDArray[np.bool_]:
+    """Tell which positions are so near an input that it adds to their apertures."""
+    xmin, xmax, ymin, ymax = place.window
+    reach = (radius + 1) * np.abs(place.jacobian).sum(axis=2) + 1
+    x, y = place.xy.T
+    inside = (x > xmin - reach[:, 0]) & (x < xmax + reach[:, 0])
+    return np.asarray(inside & (y > ymin - reach[:, 1]) & (y < ymax + reach[:, 1]) & (place.weight > 0))
 
 
 def _spread(count: int) -> NDArray[np.intp]:
@@ -176,25 +192,59 @@ def _random(
 ) -> float:
     jacobian = np.eye(2)[None] * how.ratio
     inputs = [
-        Place(input=i, weight=1.0, xy=rng.uniform(-0.5, 0.5, (1, 2)), jacobian=jacobian) for i in range(count)
+        Place(input=i, weight=1.0, window=_EVERYWHERE, xy=rng.uniform(-0.5, 0.5, (1, 2)), jacobian=jacobian)
+        for i in range(count)
     ]
-    return _caught(source, how, radius, rng.uniform(-0.5, 0.5, 2), inputs)
+    return float(_tile(source, how, radius, rng.uniform(-0.5, 0.5, 2), inputs).light.sum())
 
 
-def _caught(
-    source: PointSource, how: Drizzling, radius: float, offset: Float64, inputs: Sequence[Place]
-) -> float:
-    """Return the light in a circle about a source, which lies at `offset` from a mosaic pixel's centre."""
+@dataclass(frozen=True, kw_only=True, eq=False)
+class _Tile:
+    """The mosaic's pixels around a source: lower left corner, light in the aperture, weights."""
+
+    corner: tuple[int, int]
+    light: Float64
+    weight: NDArray[np.float32]
+
+    def unlike(self, weight: NDArray[np.float32], part: float) -> float:
+        """Return the light in pixels times by how much their weight in the mosaic differs from this one's.
+
+        Parameters
+        ----------
+        weight : ndarray (ny, nx)
+            The mosaic's.
+        part : float
+            Of the inputs, which the tile has.
+        """
+        slices, own = [], []
+        for begin, size, whole in zip(self.corner[::-1], self.light.shape, weight.shape, strict=True):
+            low, high = max(begin, 0), min(begin + size, whole)
+            slices.append(slice(low, max(high, low)))
+            own.append(slice(low - begin, max(high, low) - begin))
+        light, mine = self.light[tuple(own)], self.weight[tuple(own)]
+        lit = mine > 0
+        ratio = weight[tuple(slices)][lit] * part / mine[lit]
+        return float((light[lit] * np.abs(ratio - 1)).sum())
+
+
+def _tile(source: PointSource, how: Drizzling, radius: float, xy: Float64, inputs: Sequence[Place]) -> _Tile:
+    """Drizzle a source at a position on the mosaic."""
     from photutils.aperture import CircularAperture
 
     half = int(np.ceil(radius)) + 1
+    middle = np.rint(xy)
+    offset = xy - middle
     mosaic = Mosaic((2 * half + 1, 2 * half + 1), len(inputs), how, names=())
     for place in inputs:
         mosaic.add(_image(source, how, half, offset, place))
-    # The drop's light is per area of the detector's pixels; that of the mosaic's is in the Jacobian.
+    arrays = mosaic.finish()
+    # Light is per area of the detector's pixels; that of the mosaic's is in the Jacobian.
     area = float(np.mean([abs(np.linalg.det(place.jacobian[0])) for place in inputs]))
-    mask = CircularAperture(offset + half, radius).to_mask(method="exact")
-    return area * float(np.sum(mask.multiply(mosaic.finish()["data"])))
+    mask = CircularAperture(offset + half, radius).to_mask(method="exact").to_image(arrays["data"].shape)
+    x, y = (int(value) for value in middle)
+    return _Tile(
+        corner=(x - half, y - half), light=area * mask * arrays["data"].astype(float), weight=arrays["wht"]
+    )
 
 
 def _image(source: PointSource, how: Drizzling, half: int, offset: Float64, place: Place) -> Image:
@@ -206,10 +256,12 @@ def _image(source: PointSource, how: Drizzling, half: int, offset: Float64, plac
     side = int(np.ceil((half + 1) * np.abs(jacobian).sum(axis=1).max())) + 1 + 2 * ("lanczos" in how.kernel)
     steps = np.arange(-side, side + 1.0)
     away = np.stack(np.meshgrid(steps - dx, steps - dy), axis=-1)
-    shape = (steps.size, steps.size)
+    columns, rows = (middle + steps[:, None]).T
+    xmin, xmax, ymin, ymax = place.window
+    inside = ((rows >= ymin) & (rows <= ymax))[:, None] & (columns >= xmin) & (columns <= xmax)
     return Image(
         data=source.pixels(float(dx), float(dy), side).astype(np.float32),
-        weight=np.full(shape, place.weight, np.float32), variances={},
+        weight=(inside * place.weight).astype(np.float32), variances={},
         pixmap=away @ np.linalg.inv(jacobian).T + offset + half,
         window=(0, steps.size - 1, 0, steps.size - 1),
     )  # fmt: skip
@@ -241,19 +293,3 @@ def _context(mosaic: Resampled, xy: Float64) -> NDArray[np.uint32]:
     inside = (x >= 0) & (x < nx) & (y >= 0) & (y < ny)
     context = mosaic.con.reshape(-1, ny, nx)[:, np.where(inside, y, 0), np.where(inside, x, 0)]
     return np.where(inside, np.ascontiguousarray(context).view(np.uint32), np.uint32(0))
-
-
-def _inputs(mosaic: Resampled, xy: Float64) -> list[list[Place]]:
-    """Return for each position its place on each input that contributed there."""
-    bits = _context(mosaic, xy)
-    inputs: list[list[Place]] = [[] for _ in xy]
-    for place in places(mosaic.meta.tables[TABLE], np.nan_to_num(xy)):
-        plane, bit = divmod(place.input, 32)
-        if place.weight > 0 and plane < len(bits):
-            for index in np.flatnonzero(bits[plane] >> np.uint32(bit) & np.uint32(1)):
-                one = slice(index, index + 1)
-                inputs[index].append(
-                    Place(input=place.input, weight=place.weight, xy=place.xy[one],
-                          jacobian=place.jacobian[one])
-                )  # fmt: skip
-    return inputs

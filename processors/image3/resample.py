@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import replace
-from typing import Any, Literal
+from typing import Any, Final, Literal
 
 import numpy as np
 from numpy.typing import NDArray
@@ -26,6 +26,9 @@ from schemas.meta import Meta
 from schemas.products import Rate, Resampled
 from schemas.references import References
 
+NOISY: Final = 4.0
+"""Times the median variance: there a pixel's noise is worse than what its lower weight does to a star."""
+
 Kernel = Literal["square", "gaussian", "point", "turbo", "lanczos2", "lanczos3"]
 
 
@@ -37,8 +40,10 @@ class ResampleOptions(Options):
     )
     kernel: Kernel = option("square", doc="how a drop's flux is spread over output pixels")
     fillval: str = option("NAN", doc="value of output pixels without coverage: NAN or a number")
-    weight_type: Literal["ivm", "exptime"] = option(
-        "ivm", doc="weight of a pixel: its inverse read-noise variance, or its measurement time"
+    weight_type: Literal["ivm-median", "ivm", "exptime"] = option(
+        "ivm-median",
+        doc="weight of a pixel: the inverse of its image's median read-noise variance, that of its own, or "
+        "its measurement time; pixels that weigh unevenly change the fluxes of stars",
     )
     good_bits: str = option(
         "~DO_NOT_USE+NON_SCIENCE",
@@ -191,7 +196,21 @@ def _weight(image: Rate, options: ResampleOptions, name: str) -> NDArray[np.floa
         weight[~bad] = measured_time(image.meta, name)
         return weight
     np.divide(1, image.var_rnoise, out=weight, where=~bad & (image.var_rnoise > 0))
-    return weight
+    return _evened(weight) if options.weight_type == "ivm-median" else weight
+
+
+def _evened(weight: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the median weight for all pixels but the noisy ones, which keep their own.
+
+    An output pixel that is mostly of its quieter input pixel shifts a star's light: by two per cent of an
+    undersampled star's, for variances that scatter by a tenth. What even weights cost in noise is the square
+    of that scatter.
+    """
+    used = weight > 0
+    if not used.any():
+        return weight
+    middle = np.float32(np.median(weight[used]))
+    return np.where(used & (weight * NOISY >= middle), middle, weight)
 
 
 def measured_time(meta: Meta, name: str) -> float:
