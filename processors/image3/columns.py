@@ -186,7 +186,8 @@ def _positions(measured: Measurements) -> list[Column]:
 def _aperture_columns(measured: Measurements) -> list[Column]:
     names = [f"{energy}" for energy in measured.apertures.energies]
     last, totals = measured.photometry[-1], measured.totals(measured.xy)
-    total = corrected(last, totals.factor, totals.relative_error)
+    noise = 1.0 if measured.coefficients is None else totals.noise
+    total = corrected(last, totals.factor, totals.relative_error, noise)
     fluxes = [
         *((f"aper{name}", f"within the {name}% encircled energy circular aperture", light)
           for name, light in zip(names, measured.photometry, strict=True)),
@@ -217,7 +218,7 @@ def _says(measured: Measurements) -> str:
     ratios = ", ".join(f"{aperture_ratio(measured.coefficients, r):.3f}" for r in measured.apertures.radii)
     return (
         "with the correlated noise of drizzled pixels (error of independent pixels times "
-        f"{ratios} in the apertures) and the background's error"
+        f"{ratios} in the apertures, where noise is even) and the background's error"
     )
 
 

@@ -31,6 +31,7 @@ MOST_INPUTS: Final = 8
 """Inputs that are drizzled for a source at most; more of them hardly change what all together do."""
 DIAMETER: Final = 6.6
 """Of JWST's pupil, m."""
+_NOISE: Final = ("var_rnoise",)
 _EVERYWHERE: Final = (-1000, 1000, -1000, 1000)
 
 
@@ -42,19 +43,22 @@ class Totals:
     ----------
     factor, relative_error : ndarray (nsource,)
         The factor, and the error of the flux that it brings.
+    noise : ndarray (nsource,)
+        Error of a sum of pixels over what the mean correlation of pixels says.
     how : str
         Half a sentence for a column's description.
     """
 
     factor: Float64
     relative_error: Float64
+    noise: Float64
     how: str
 
 
 def reference_totals(circles: Apertures, count: int) -> Totals:
     """Return the reference's own correction for all of `count` sources, as JWST's pipeline has it."""
     return Totals(
-        factor=np.full(count, circles.corrections[-1]), relative_error=np.zeros(count),
+        factor=np.full(count, circles.corrections[-1]), relative_error=np.zeros(count), noise=np.ones(count),
         how="by the aperture correction of apcorr",
     )  # fmt: skip
 
@@ -83,19 +87,21 @@ def drizzled_totals(mosaic: Resampled, xy: Float64, circles: Apertures, wavefron
     radius = circles.radii[-1]
     source = point_source(circles.curve, reach=(radius + 6) * max(how.ratio, 1.0))
     net = 1 / circles.corrections[-1] - source.encircled(radius * how.ratio)
-    depth = _depths(mosaic, xy)
-    mean, spread = typical(source, how, radius, depth)
-    caught, error = np.full(len(xy), mean), spread
+    usual = typical(source, how, radius)
+    spread = usual.scatter(_depths(mosaic, xy))
+    caught, error, noise = np.full(len(xy), usual.caught), spread, np.ones(len(xy))
     says = "at random places in pixels"
     if TABLE in meta.tables:
-        known, uneven = at_places(source, how, radius, xy, mosaic)
-        found = np.isfinite(known)
-        caught = np.where(found, known, mean)
-        error = np.where(found, np.hypot(spread * _unround(source, meta, how, wavefront), uneven), spread)
+        known = at_places(source, how, radius, xy, mosaic)
+        found = np.isfinite(known.caught)
+        caught = np.where(found, known.caught, caught)
+        unknown = np.hypot(spread * _unround(source, meta, how, wavefront), known.uneven)
+        error = np.where(found, unknown, spread)
+        noise = np.where(found, np.sqrt(usual.variance / known.variance), 1.0)
         says = "at the sources' places in the inputs' pixels"
     total = net + caught
     return Totals(
-        factor=1 / total, relative_error=error / total,
+        factor=1 / total, relative_error=error / total, noise=noise,
         how=f"by the aperture correction of apcorr and what drizzling does to light {says}",
     )  # fmt: skip
 
@@ -109,13 +115,33 @@ def drizzling_of(meta: Meta) -> Drizzling:
     )  # fmt: skip
 
 
-def typical(
-    source: PointSource, how: Drizzling, radius: float, depth: NDArray[np.intp]
-) -> tuple[float, Float64]:
-    """Return the light that an aperture catches in the mean, and its scatter.
+@dataclass(frozen=True, kw_only=True)
+class Typical:
+    """What an aperture catches at random places within pixels.
 
-    The place within the mosaic's pixels is common to all inputs and those within theirs are independent, so
-    that the variance falls with the number n of inputs as ``a + b / n``; two numbers give a and b.
+    Attributes
+    ----------
+    caught : float
+        The mean light.
+    common, independent : float
+        Its variance, what all inputs share and what each has of its own: the place within the mosaic's pixels
+        and those within theirs.
+    variance : float
+        Mean variance of a mosaic's pixel, of one input with unit variance.
+    """
+
+    caught: float
+    common: float
+    independent: float
+    variance: float
+
+    def scatter(self, depth: NDArray[np.intp]) -> Float64:
+        """Return the standard deviation of the light, for numbers of inputs (nsource,)."""
+        return np.asarray(np.sqrt(self.common + self.independent / depth))
+
+
+def typical(source: PointSource, how: Drizzling, radius: float) -> Typical:
+    """Return what an aperture catches of a source at random places.
 
     Parameters
     ----------
@@ -125,22 +151,39 @@ def typical(
         Of the mosaic.
     radius : float
         Mosaic pixels.
-    depth : ndarray of int (nsource,)
-        Number of inputs at each source.
     """
     rng, several = np.random.default_rng(20), 4
-    one, more = (
-        np.array([_random(source, how, radius, count, rng) for _ in range(PHASES)]) for count in (1, several)
-    )
-    independent = max((one.var() - more.var()) / (1 - 1 / several), 0.0)
-    common = max(more.var() - independent / several, 0.0)
-    return float(more.mean()), np.sqrt(common + independent / np.maximum(depth, 1))
+    one, more = ([_random(source, how, radius, n, rng) for _ in range(PHASES)] for n in (1, several))
+    first, second = (np.var([tile.light.sum() for tile in tiles]) for tiles in (one, more))
+    independent = max(float(first - second) / (1 - 1 / several), 0.0)
+    return Typical(
+        caught=float(np.mean([tile.light.sum() for tile in more])),
+        common=max(float(second) - independent / several, 0.0), independent=independent,
+        variance=float(np.mean([tile.variance for tile in more])),
+    )  # fmt: skip
 
 
-def at_places(
-    source: PointSource, how: Drizzling, radius: float, xy: Float64, mosaic: Resampled
-) -> tuple[Float64, Float64]:
-    """Return the light that apertures catch of sources at known places.
+@dataclass(frozen=True, kw_only=True, eq=False)
+class Known:
+    """What apertures catch of sources at known places.
+
+    Attributes
+    ----------
+    caught : ndarray (nsource,)
+        The light; NaN for a source that is on no input.
+    uneven : ndarray (nsource,)
+        How much of it has other weights than whole and even inputs give: where pixels are missing.
+    variance : ndarray (nsource,)
+        Mean variance of the mosaic's pixels, of one input with unit variance.
+    """
+
+    caught: Float64
+    uneven: Float64
+    variance: Float64
+
+
+def at_places(source: PointSource, how: Drizzling, radius: float, xy: Float64, mosaic: Resampled) -> Known:
+    """Return what apertures catch of sources at known places.
 
     Parameters
     ----------
@@ -154,24 +197,18 @@ def at_places(
         Positions on the mosaic.
     mosaic : Resampled
         With the table of its inputs' pixel maps.
-
-    Returns
-    -------
-    caught : ndarray (nsource,)
-        NaN for a source that is on no input.
-    uneven : ndarray (nsource,)
-        How much of that has other weights than whole and even inputs give: where pixels are missing.
     """
     found = places(mosaic.meta.tables[TABLE], np.nan_to_num(xy, nan=-1e6))
     near = np.array([_near(place, radius) for place in found]).reshape(len(found), len(xy))
-    caught, uneven = np.full(len(xy), np.nan), np.zeros(len(xy))
+    values = np.full((3, len(xy)), np.nan)
     for index in np.flatnonzero(near.any(axis=0)):
         reached = np.flatnonzero(near[:, index])
         chosen = [found[i].at(index) for i in reached[_spread(reached.size)]]
         tile = _tile(source, how, radius, xy[index], chosen)
-        caught[index] = tile.light.sum()
-        uneven[index] = tile.unlike(mosaic.wht, len(chosen) / reached.size)
-    return caught, uneven
+        uneven = tile.unlike(mosaic.wht, len(chosen) / reached.size)
+        values[:, index] = tile.light.sum(), uneven, tile.variance
+    caught, unlike, variance = values
+    return Known(caught=caught, uneven=unlike, variance=variance)
 
 
 def _near(place: Place, radius: float) -> NDArray[np.bool_]:
@@ -189,22 +226,25 @@ def _spread(count: int) -> NDArray[np.intp]:
 
 def _random(
     source: PointSource, how: Drizzling, radius: float, count: int, rng: np.random.Generator
-) -> float:
+) -> _Tile:
     jacobian = np.eye(2)[None] * how.ratio
     inputs = [
         Place(input=i, weight=1.0, window=_EVERYWHERE, xy=rng.uniform(-0.5, 0.5, (1, 2)), jacobian=jacobian)
         for i in range(count)
     ]
-    return float(_tile(source, how, radius, rng.uniform(-0.5, 0.5, 2), inputs).light.sum())
+    return _tile(source, how, radius, rng.uniform(-0.5, 0.5, 2), inputs)
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class _Tile:
-    """The mosaic's pixels around a source: lower left corner, light in the aperture, weights."""
+    """The mosaic's pixels around a source: lower left corner, light in the aperture, weights, and the mean
+    variance in the aperture, of one input with unit variance.
+    """
 
     corner: tuple[int, int]
     light: Float64
     weight: NDArray[np.float32]
+    variance: float
 
     def unlike(self, weight: NDArray[np.float32], part: float) -> float:
         """Return the light in pixels times by how much their weight in the mosaic differs from this one's.
@@ -234,7 +274,7 @@ def _tile(source: PointSource, how: Drizzling, radius: float, xy: Float64, input
     half = int(np.ceil(radius)) + 1
     middle = np.rint(xy)
     offset = xy - middle
-    mosaic = Mosaic((2 * half + 1, 2 * half + 1), len(inputs), how, names=())
+    mosaic = Mosaic((2 * half + 1, 2 * half + 1), len(inputs), how, names=_NOISE)
     for place in inputs:
         mosaic.add(_image(source, how, half, offset, place))
     arrays = mosaic.finish()
@@ -242,9 +282,12 @@ def _tile(source: PointSource, how: Drizzling, radius: float, xy: Float64, input
     area = float(np.mean([abs(np.linalg.det(place.jacobian[0])) for place in inputs]))
     mask = CircularAperture(offset + half, radius).to_mask(method="exact").to_image(arrays["data"].shape)
     x, y = (int(value) for value in middle)
+    weights = np.array([place.weight for place in inputs])
+    variance = np.average(np.nan_to_num(arrays[_NOISE[0]]), weights=mask)
     return _Tile(
-        corner=(x - half, y - half), light=area * mask * arrays["data"].astype(float), weight=arrays["wht"]
-    )
+        corner=(x - half, y - half), light=area * mask * arrays["data"].astype(float), weight=arrays["wht"],
+        variance=float(variance * weights.sum() ** 2 / np.square(weights).sum()),
+    )  # fmt: skip
 
 
 def _image(source: PointSource, how: Drizzling, half: int, offset: Float64, place: Place) -> Image:
@@ -261,7 +304,8 @@ def _image(source: PointSource, how: Drizzling, half: int, offset: Float64, plac
     inside = ((rows >= ymin) & (rows <= ymax))[:, None] & (columns >= xmin) & (columns <= xmax)
     return Image(
         data=source.pixels(float(dx), float(dy), side).astype(np.float32),
-        weight=(inside * place.weight).astype(np.float32), variances={},
+        weight=(inside * place.weight).astype(np.float32),
+        variances={name: np.ones(inside.shape, np.float32) for name in _NOISE},
         pixmap=away @ np.linalg.inv(jacobian).T + offset + half,
         window=(0, steps.size - 1, 0, steps.size - 1),
     )  # fmt: skip

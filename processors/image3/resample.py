@@ -303,7 +303,8 @@ def _noise_ratio(pixmap: NDArray[np.float64], options: ResampleOptions) -> float
 def _meta(images: ImageSet, grid: Grid, options: ResampleOptions) -> Meta:
     primary: dict[str, Any] = {
         "NDRIZ": (len(exposures(images.headers)), "Number of exposures combined"),
-        "RESWHT": (options.weight_type, "Drizzle weight type"),
+        # JWST knows the name for the kind only; the option itself is in the provenance.
+        "RESWHT": (options.weight_type.removesuffix("-median"), "Drizzle weight type"),
         "PIXFRAC": (options.pixfrac, "Fraction by which input pixels were shrunk"),
         "PXSCLRT": (grid.ratio, "Ratio of output to input pixel scale"),
         "KERNEL": (options.kernel, "Drizzle kernel"),
