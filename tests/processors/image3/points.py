@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from functools import cache
 from pathlib import Path
 
 import numpy as np
@@ -32,7 +33,7 @@ COVERED = 28
 """Pixels around a star that all exposures must cover."""
 
 
-@dataclass(frozen=True)
+@dataclass(frozen=True, eq=False)
 class Observation:
     """Dithered exposures of one detector through one filter."""
 
@@ -121,14 +122,15 @@ def lattice(observation: Observation, rng: np.random.Generator) -> Scene:
     )  # fmt: skip
 
 
-def measured(observation: Observation, kind: str, count: int, seed: int, drizzle=None, **options):
+@cache
+def measured(observation, kind, count, seed, keep_pixel_maps=True, **options):
     """Fluxes over the true ones, and their errors, of stars that all exposures cover well."""
     rng = np.random.default_rng(seed)
     scene = lattice(observation, rng)
     images = observation.images(scene, kind, rng, count)
     mosaic = resample(
         ImageSet.of([lambda image=image: image for image in images], headers=[i.meta for i in images]),
-        **(drizzle or {}),
+        keep_pixel_maps=keep_pixel_maps,
     )
     sources = source_catalog(mosaic, observation.references, **options).catalogue.sources
     true = SkyCoord(scene.ra, scene.dec, unit="deg")
