@@ -30,7 +30,7 @@ STRUCTURAL: Final = (
 )  # fmt: skip
 """Cards that the file's structure decides, not the product's metadata."""
 
-TABLES: Final = ("GROUP", "INT_TIMES")
+TABLES: Final = ("GROUP", "INT_TIMES", "PIXEL_MAPS")
 """Tables that travel with a product."""
 
 _AXES: Final = {"raw": 4, "ramp": 4, "cube": 3, "image": 2, "resampled": 2, "segmentation": 2}

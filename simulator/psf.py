@@ -81,27 +81,28 @@ class PSF:
             result += weight * samples[begin : begin + OVERSAMPLE * count : OVERSAMPLE]
         return result
 
-    def encircled(self, radius: Array, pixels: int = 3) -> Array:
-        """Return the fraction of the light that an aperture on an image catches, averaged over sub-pixel
-        positions.
+    def encircled(self, radius: Array) -> Array:
+        """Return the fraction of the light that an aperture on a detector's image catches, averaged over
+        sub-pixel positions.
+
+        The aperture takes exact fractions of pixels, as if their light were even, so this is the light of a
+        source averaged over a pixel once by the detector and once more by the aperture.
 
         Parameters
         ----------
         radius : ndarray
             Radii in detector pixels.
-        pixels : int
-            How many times the light was averaged over a pixel: 1 ideal, 2 for an aperture with exact overlaps
-            on a detector image, 3 for one on a mosaic drizzled with whole pixels at the same scale.
         """
-        blurred = self.samples
-        for _ in range(pixels - 1):
-            blurred = _pixel_mean(blurred)
-        n = blurred.shape[0]
-        offset = np.arange(n) - self.centre
-        distance = np.hypot(offset[:, None], offset) / OVERSAMPLE
-        order = np.argsort(distance, axis=None)
-        growth = np.cumsum(blurred.ravel()[order]) / OVERSAMPLE**2
-        return np.asarray(np.interp(radius, distance.ravel()[order], growth))
+        from photutils.aperture import CircularAperture
+
+        # Five samples, each even over its own small square, are even over the pixel.
+        blurred = _pixel_mean(self.samples)
+        centre = (self.centre, self.centre)
+        caught = [
+            CircularAperture(centre, OVERSAMPLE * r).do_photometry(blurred)[0][0] if r > 0 else 0.0
+            for r in np.atleast_1d(radius)
+        ]
+        return np.array(caught) / OVERSAMPLE**2
 
 
 def _lagrange(t: float) -> Array:

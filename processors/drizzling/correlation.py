@@ -57,6 +57,30 @@ def large_aperture_ratio(coefficients: Float64) -> float:
     return float(np.sqrt(coefficients.sum()))
 
 
+def correlated_variance(weight: Float64, variance: Float64, coefficients: Float64) -> float:
+    """Return the variance of a weighted sum of an image's pixels.
+
+    Parameters
+    ----------
+    weight : ndarray (ny, nx)
+        Of each pixel in the sum.
+    variance : ndarray (ny, nx)
+        Of each pixel.
+    coefficients : ndarray (2 m + 1, 2 m + 1)
+        From `correlation`.
+
+    Returns
+    -------
+    float
+        Sum over all pairs of pixels of their weights times their covariance. That is the coefficient times
+        the mean of their variances, since it comes from input pixels between them: in a bright star, whose
+        noise is in the middle of an aperture, the sum is larger than where noise is even.
+    """
+    padded = np.pad(weight, coefficients.shape[0] // 2)
+    windows = np.lib.stride_tricks.sliding_window_view(padded, coefficients.shape)
+    return float(np.einsum("yx,yxij,ij->", weight * variance, windows, coefficients, optimize=True))
+
+
 def aperture_ratio(coefficients: Float64, radius: float) -> float:
     """Return the noise of a circular aperture over that of as many independent pixels.
 
@@ -73,14 +97,7 @@ def aperture_ratio(coefficients: Float64, radius: float) -> float:
         Multiplies ``sqrt(sum(mask**2 * err**2))``.
     """
     mask = _disc(radius)
-    m = coefficients.shape[0] // 2
-    padded = np.pad(mask, m)
-    ny, nx = mask.shape
-    total = 0.0
-    for dy in range(2 * m + 1):
-        for dx in range(2 * m + 1):
-            total += coefficients[dy, dx] * float((mask * padded[dy : dy + ny, dx : dx + nx]).sum())
-    return float(np.sqrt(total / np.square(mask).sum()))
+    return float(np.sqrt(correlated_variance(mask, np.ones_like(mask), coefficients) / np.square(mask).sum()))
 
 
 def _disc(radius: float) -> Float64:

@@ -31,6 +31,29 @@ OFFSET_KEYS: Final = {
 
 
 @dataclass(frozen=True, kw_only=True)
+class EnergyCurve:
+    """Encircled energies of a point source on the detector's own pixels.
+
+    Attributes
+    ----------
+    name : str
+        The reference's, for a failure's sentence.
+    radii, energies : tuple of float
+        Radius in detector pixels and fraction of the light in it.
+    annulus : tuple of float
+        Inner and outer radius of the background annulus in detector pixels.
+    ring : float
+        Fraction of the light in the annulus.
+    """
+
+    name: str
+    radii: tuple[float, ...]
+    energies: tuple[float, ...]
+    annulus: tuple[float, float]
+    ring: float
+
+
+@dataclass(frozen=True, kw_only=True)
 class Apertures:
     """Circular apertures for point sources on one mosaic.
 
@@ -42,12 +65,15 @@ class Apertures:
         Radius in mosaic pixels; factor from the light in it, less the annulus's level, to the total.
     annulus : tuple of float
         Inner and outer radius of the background annulus in mosaic pixels.
+    curve : EnergyCurve
+        All that the reference says of the filter.
     """
 
     energies: tuple[int, ...]
     radii: tuple[float, ...]
     corrections: tuple[float, ...]
     annulus: tuple[float, float]
+    curve: EnergyCurve
 
 
 def apertures(meta: Meta, references: References, energies: tuple[int, ...]) -> Apertures:
@@ -87,6 +113,23 @@ def apertures(meta: Meta, references: References, energies: tuple[int, ...]) -> 
         radii=tuple(float(row["radius"]) / scale for row in picked),
         corrections=tuple(float(row["apcorr"]) for row in picked),
         annulus=(inner / scale, outer / scale),
+        curve=_curve(rows[(rows["skyin"] == inner) & (rows["skyout"] == outer)], reference),
+    )
+
+
+def _curve(rows: np.ndarray, reference: TableReference) -> EnergyCurve:
+    """Return what rows with one annulus say; corrections differ from 1 / energy by the annulus's level."""
+    ordered = rows[np.argsort(rows["radius"])]
+    radius, energy, correction, inner, outer = (
+        ordered[column].astype(float) for column in ("radius", "eefraction", "apcorr", "skyin", "skyout")
+    )
+    level = np.median((energy - 1 / correction) / radius**2)
+    return EnergyCurve(
+        name=reference.name,
+        radii=tuple(radius),
+        energies=tuple(energy),
+        annulus=(inner[0], outer[0]),
+        ring=max(float(level * (outer[0] ** 2 - inner[0] ** 2)), 0.0),
     )
 
 

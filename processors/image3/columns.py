@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Callable
 from dataclasses import dataclass
 from functools import cached_property
 from typing import TYPE_CHECKING, Any
@@ -14,12 +15,14 @@ from processors.drizzling.correlation import aperture_ratio
 from processors.image3 import shapes
 from processors.image3.apertures import Apertures
 from processors.image3.detection import Found
+from processors.image3.drizzled_light import Totals
 from processors.image3.photometry import (
     INDEPENDENT,
     LocalBackground,
     Photometry,
     ab_magnitude,
     aperture_flux,
+    corrected,
     local_background,
 )
 
@@ -54,6 +57,8 @@ class Measurements:
         Of the detection kernel, pixels.
     thresholds : tuple of float
         Concentration indices above which a source is extended.
+    totals : callable
+        Gives, for positions (nsource, 2), what leads from the last aperture to the total.
     """
 
     data: Float64
@@ -65,6 +70,7 @@ class Measurements:
     wcs: Any
     kernel_fwhm: float
     thresholds: tuple[float, float]
+    totals: Callable[[Float64], Totals]
 
     @cached_property
     def segments(self) -> Any:
@@ -179,12 +185,13 @@ def _positions(measured: Measurements) -> list[Column]:
 
 def _aperture_columns(measured: Measurements) -> list[Column]:
     names = [f"{energy}" for energy in measured.apertures.energies]
-    last, factor = measured.photometry[-1], measured.apertures.corrections[-1]
-    total = Photometry(flux=last.flux * factor, flux_err=last.flux_err * factor)
+    last, totals = measured.photometry[-1], measured.totals(measured.xy)
+    noise = 1.0 if measured.coefficients is None else totals.noise
+    total = corrected(last, totals.factor, totals.relative_error, noise)
     fluxes = [
         *((f"aper{name}", f"within the {name}% encircled energy circular aperture", light)
           for name, light in zip(names, measured.photometry, strict=True)),
-        ("aper_total", f"corrected to the total from the {names[-1]}% aperture; for point sources", total),
+        ("aper_total", f"of a point source, from the {names[-1]}% aperture {totals.how}", total),
     ]  # fmt: skip
     columns: list[Column] = [
         (
@@ -211,7 +218,7 @@ def _says(measured: Measurements) -> str:
     ratios = ", ".join(f"{aperture_ratio(measured.coefficients, r):.3f}" for r in measured.apertures.radii)
     return (
         "with the correlated noise of drizzled pixels (error of independent pixels times "
-        f"{ratios} in the apertures) and the background's error"
+        f"{ratios} in the apertures, where noise is even) and the background's error"
     )
 
 

@@ -7,7 +7,7 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.drizzling.correlation import aperture_ratio, correlation
+from processors.drizzling.correlation import correlated_variance, correlation
 from schemas.meta import Meta
 
 Float64 = NDArray[np.float64]
@@ -135,27 +135,46 @@ def aperture_flux(
 
     aperture = CircularAperture(xy, radius)
     masks = aperture.to_mask(method="exact") if len(xy) else []
-    sums = np.array([_sums(mask, data, err) for mask in masks]).reshape(-1, 3)
+    sums = np.array([_sums(mask, data, err, coefficients) for mask in masks]).reshape(-1, 3)
     complete = sums[:, 2] > aperture.area * (1 - 1e-6) if len(xy) else np.zeros(0, bool)
     flux = np.where(complete, sums[:, 0] - sky.level * sums[:, 2], np.nan)
-    variance = sums[:, 1] * aperture_ratio(coefficients, radius) ** 2
+    variance = sums[:, 1]
     if len(xy):
         variance = variance + (aperture.area * sky.level_err) ** 2
     return Photometry(flux=flux, flux_err=np.where(complete, np.sqrt(variance), np.nan))
 
 
-def _sums(mask: object, data: Float64, err: Float64) -> tuple[float, float, float]:
-    """Return the weighted sum, the sum of weighted squared weights times variance, and the area with data."""
+def corrected(
+    light: Photometry, factor: Float64, relative_error: Float64, noise: Float64 | float = 1.0
+) -> Photometry:
+    """Return fluxes times factors that are uncertain themselves.
+
+    Parameters
+    ----------
+    light : Photometry
+        Of all sources in one aperture.
+    factor, relative_error : ndarray (nsource,)
+        Of each source's correction.
+    noise : ndarray (nsource,) or float
+        True over given errors of the sums.
+    """
+    flux = light.flux * factor
+    return Photometry(flux=flux, flux_err=np.hypot(light.flux_err * factor * noise, flux * relative_error))
+
+
+def _sums(mask: object, data: Float64, err: Float64, coefficients: Float64) -> tuple[float, float, float]:
+    """Return the weighted sum, its variance, and the area with data."""
     large, small = mask.get_overlap_slices(data.shape)  # type: ignore[attr-defined]
     if large is None:
         return np.nan, np.nan, 0.0
     weight, values, sigma = mask.data[small], data[large], err[large]  # type: ignore[attr-defined]
     inside = (weight > 0) & np.isfinite(values) & np.isfinite(sigma)
-    weight = weight[inside]
     return (
-        float((weight * values[inside]).sum()),
-        float((weight**2 * sigma[inside] ** 2).sum()),
-        float(weight.sum()),
+        float((weight * values)[inside].sum()),
+        correlated_variance(
+            np.where(inside, weight, 0.0), np.where(inside, np.square(sigma), 0.0), coefficients
+        ),
+        float(weight[inside].sum()),
     )
 
 

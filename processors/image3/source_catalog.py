@@ -6,10 +6,13 @@ from dataclasses import dataclass, replace
 from typing import Literal, Self
 
 import numpy as np
+from numpy.typing import NDArray
 
+from processors.drizzling.places import TABLE
 from processors.image3.apertures import apertures, vega_offset
 from processors.image3.columns import Measurements, table_of
 from processors.image3.detection import Found, Search, find_sources
+from processors.image3.drizzled_light import Totals, drizzled_totals, reference_totals
 from processors.image3.photometry import coefficients_of
 from processors.options import Options, option
 from processors.steps import step
@@ -60,6 +63,14 @@ class SourceCatalogOptions(Options):
     deblend: bool = option(True, doc="whether blended sources are split")
     correlated_errors: bool = option(
         True, doc="count the correlation of drizzled noise, and the background's error, in flux errors"
+    )
+    drizzled_light: bool = option(
+        True,
+        doc="correct total fluxes and their errors for what drizzling does to a point source's light; apcorr "
+        "then must be that of light on the detector's own pixels",
+    )
+    wavefront_error: float = option(
+        65.0, ge=0, le=1000, unit="nm", doc="root mean square by which sources deviate from round ones"
     )
 
 
@@ -128,13 +139,20 @@ def source_catalog(mosaic: Resampled, references: References, options: SourceCat
     offset = vega_offset(meta, references)
     found = find_sources(data, uncovered, _search(options))
     coefficients = coefficients_of(meta) if options.correlated_errors else None
+
+    def totals(xy: NDArray[np.float64]) -> Totals:
+        if options.drizzled_light:
+            return drizzled_totals(mosaic, xy, circles, options.wavefront_error)
+        return reference_totals(circles, len(xy))
+
     measured = Measurements(
         data=data, err=err, found=found, apertures=circles, vega_offset=offset, coefficients=coefficients,
         wcs=meta.wcs, kernel_fwhm=options.kernel_fwhm,
-        thresholds=(options.ci1_star_threshold, options.ci2_star_threshold),
+        thresholds=(options.ci1_star_threshold, options.ci2_star_threshold), totals=totals,
     )  # fmt: skip
     quality = {"sources": float(0 if found.segments is None else found.segments.n_labels)}
-    cards = replace(meta, quality=quality)
+    # What a mosaic's table tells of its pixels has no meaning without them.
+    cards = replace(meta, tables={k: v for k, v in meta.tables.items() if k != TABLE}, quality=quality)
     return Detections(
         meta=cards,
         catalogue=Catalogue(meta=cards, sources=table_of(measured)),

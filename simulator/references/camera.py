@@ -250,8 +250,8 @@ def corrections(pair: Pair, camera: Detector) -> list[tuple[Any, ...]]:
     Notes
     -----
     The correction brings the sum in the aperture, less the mean of the annulus times the aperture's area, to
-    the total in an infinite aperture. Radii are pixels of the detector; the light is taken as drizzled on
-    such pixels.
+    the total in an infinite aperture. Radii are pixels of the detector, and the light is that on the
+    detector's own pixels: how a mosaic's pixels spread it further depends on the mosaic.
     """
     point = camera_psf(camera, pair)
     radii = np.arange(0.3, 25, 0.05)

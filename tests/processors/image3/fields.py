@@ -95,12 +95,12 @@ def local_area(wcs, x, y):
 
 
 def catalogue_references(energies=(30, 50, 70), sigma=SIGMA, annulus=(10.0, 16.0)):
-    """Apertures of a Gaussian PSF, as wide as it is on a mosaic with pixels of the detector's size.
+    """Apertures of a Gaussian PSF on the detector's pixels.
 
-    Four squares of a pixel's side broaden it: the detector's pixel, the drop, the mosaic's pixel, and that
-    pixel again when an aperture cuts it as if its light were even.
+    Two squares of a pixel's side broaden it: the pixel, and that pixel again when an aperture cuts it as if
+    its light were even.
     """
-    width = np.sqrt(sigma**2 + 4 / 12)
+    width = np.sqrt(sigma**2 + 2 / 12)
     dtype = [("filter", "S12"), ("pupil", "S15"), ("eefraction", "f4"), ("radius", "f4"), ("apcorr", "f4"),
              ("skyin", "f4"), ("skyout", "f4")]  # fmt: skip
     rows = []
