@@ -1,5 +1,5 @@
 # make install   .venv with exactly the versions of requirements.lock, calstream from this folder, kernels compiled
-# make demo      simulate a small downlink, process it, leave products and a page in demo-output/
+# make demo      a small simulated downlink through all services; products and a page in demo-output/
 # make test      the whole test suite (peer tests too, where .venv-peer is: make peer)
 # make lint      ruff, mypy, import-linter
 # make bench     speed and memory beside the peer, the jwst package
@@ -37,8 +37,10 @@ $(PEER)/.done: requirements-peer.lock
 demo: install
 	@rm -rf demo-output
 	$(BIN)/calstream simulate NRC_IMAGE --out demo-output --seed 4
-	. demo-output/env.sh && $(BIN)/calstream run demo-output --out demo-output --record demo-output/run.json
-	$(BIN)/calstream report demo-output --record demo-output/run.json --truth demo-output/truth --check
+	. demo-output/env.sh && $(BIN)/calstream up --bus embedded:demo-output/bus --store demo-output/store \
+	  --ingest demo-output --every 1 --until-idle --env demo-output/env.sh
+	. demo-output/env.sh && $(BIN)/calstream export --out demo-output --quiet
+	. demo-output/env.sh && $(BIN)/calstream report demo-output --truth demo-output/truth --check
 
 test: install
 	$(BIN)/python -m pytest --durations=15

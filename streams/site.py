@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import os
+import shlex
 from collections.abc import Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
-from schemas.errors import UsageError
+from schemas.errors import UsageError, explained
 from streams.bus import Bus
 from streams.store import Store
 from streams.topics import TOPICS
@@ -86,7 +87,32 @@ def address(
             )
     assert bus is not None
     assert store is not None
-    return Address(bus=bus, store=store)
+    return Address(bus=_absolute(bus), store=_absolute(store))
+
+
+def add_to_environment_file(path: Path, where: Address) -> None:
+    """Put the variables that lead to a pipeline into a shell file, and leave all else in it as it is.
+
+    Raises
+    ------
+    CalstreamError
+        If it cannot be written.
+    """
+    names = tuple(f"export {name}=" for name in where.environment())
+    with explained(path, "written"):
+        path.parent.mkdir(parents=True, exist_ok=True)
+        lines = path.read_text().splitlines() if path.exists() else []
+        kept = [line for line in lines if not line.startswith(names)]
+        own = [f"export {name}={shlex.quote(value)}" for name, value in where.environment().items()]
+        path.write_text("\n".join([*kept, *own]) + "\n")
+
+
+def _absolute(url: str) -> str:
+    """Return a URL that means the same in every folder."""
+    scheme, colon, rest = url.partition(":")
+    if scheme == "embedded" and rest:
+        return f"embedded:{Path(rest).absolute()}"
+    return url if colon else str(Path(url).absolute())
 
 
 def open_site(where: Address) -> Site:

@@ -82,7 +82,9 @@ def command(
     from streams.ingest.session import IngestRequest, ingest, ingest_and_watch
     from streams.ingest.watching import Pace
     from streams.logs import quiet_unless_configured
+    from streams.supervisor import end_with_supervisor
 
+    end_with_supervisor()
     quiet_unless_configured()
     shown = Shown(quiet=quiet)
     request = IngestRequest(

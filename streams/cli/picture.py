@@ -26,11 +26,17 @@ STYLES: Final = {
     "stale": "yellow",
     "dead": "red",
     "not running": "red",
+    "ended": "red",
     "stopped": "dim",
 }
 """Colours of states."""
 
 _RIGHT: Final = {"all", "lag", "rate", "in work", "oldest", "failed", "ETA", "since"}
+_WIDTHS: Final = {
+    "read by": 10, "all": 4, "lag": 4, "rate": 8, "oldest": 7, "failed": 6, "ETA": 7, "service": 10,
+    "state": 8, "pid": 7, "since": 7,
+}  # fmt: skip
+"""Columns that keep their place whatever is in them."""
 
 
 def picture(overview: Overview, where: str = "", *, failure: str = "") -> RenderableType:
@@ -125,10 +131,9 @@ def facts(overview: Overview) -> dict[str, Any]:
 
 
 def _title(overview: Overview, where: str) -> Text:
-    title = Text("calstream", style="bold")
-    if where:
-        title.append(f"  {where}", style="dim")
-    return title.append(f"  {clock(overview.time)} UTC", style="dim")
+    title = Text("calstream", style="bold", no_wrap=True, overflow="ellipsis")
+    title.append(f"  {clock(overview.time)} UTC", style="dim")
+    return title.append(f"  {where}" if where else "", style="dim")
 
 
 def _topic_row(row: Reading, running: bool) -> Iterable[Text]:
@@ -170,6 +175,10 @@ def _table(*headings: str) -> Table:
     for heading in headings:
         last = heading == "at"
         table.add_column(
-            heading, justify="right" if heading in _RIGHT else "left", no_wrap=not last, overflow="fold"
+            heading,
+            justify="right" if heading in _RIGHT else "left",
+            no_wrap=not last,
+            overflow="fold",
+            min_width=_WIDTHS.get(heading),
         )
     return table

@@ -115,7 +115,7 @@ def _serve(
         end_with_supervisor()
         configure(options.log_level, "json" if options.log_format == "json" else "console")
         if set(names) - {ASSOCIATOR}:
-            _demand_references()
+            demand_references()
             use_kernel_cache()
             _compile_kernels()
         site = open_site(address(bus, store))
@@ -133,7 +133,7 @@ def _allowed() -> tuple[str, ...]:
     return allowed_packages(os.environ)
 
 
-def _demand_references() -> None:
+def demand_references() -> None:
     """Refuse to start without a CRDS cache: every event would fail for the same reason."""
     import os
 
@@ -149,7 +149,7 @@ def _compile_kernels() -> None:
     import subprocess
     import sys
 
-    subprocess.run([sys.executable, "-m", "streams.warm"], check=False)
+    subprocess.run([sys.executable, "-P", "-m", "streams.warm"], check=False)
 
 
 def _told(address: str) -> None:

@@ -2,12 +2,9 @@
 
 from __future__ import annotations
 
-import sys
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated, Any
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -23,9 +20,15 @@ from streams.cli.serve import (
 from streams.cli.there import BusOption, DebugOption, StoreOption
 
 if TYPE_CHECKING:
-    from streams.overview import Overview
+    from streams.cli.attendance import Shown
+    from streams.service.serving import Stopping
     from streams.site import Address, Site
     from streams.supervisor import Managed, Supervisor
+
+_LOOK = 0.5
+"""Seconds between two looks."""
+_LONGEST = 30.0
+"""Seconds that services get beyond their grace period before they are killed."""
 
 
 def command(
@@ -42,6 +45,15 @@ def command(
     until_idle: Annotated[
         bool, typer.Option("--until-idle", help="Stop when there is nothing left to do.")
     ] = False,
+    env: Annotated[
+        Path | None,
+        typer.Option(
+            metavar="FILE",
+            help="Put CALSTREAM_BUS and CALSTREAM_STORE into this shell file, whatever else is in it; other "
+            "commands go on from there once it is sourced.",
+            show_default=False,
+        ),
+    ] = None,
     fuse: Annotated[
         bool, typer.Option("--fuse", help="Go from raw to rate in one service that stores no ramp.")
     ] = False,
@@ -58,14 +70,18 @@ def command(
     """Run all services of this machine, and start anew what ends by mistake.
 
     Without --bus and --store, and the variables CALSTREAM_BUS and CALSTREAM_STORE, all is kept in the folder
-    calstream-data here. Ctrl-C lets what is in work be finished; a second one stops at once. The exit code is
-    1 if --until-idle ends with failures.
+    calstream-data here. Ctrl-C lets what is in work be finished; a second one stops at once. With
+    --until-idle files are ingested once the services are ready, and the exit code is 1 if anything failed.
     """
+    from streams.cli.serve import demand_references
     from streams.service.table import ROAD, group_of
-    from streams.site import address
+    from streams.site import add_to_environment_file, address
     from streams.supervisor import Managed
 
+    demand_references()
     where = address(bus, store, create=True)
+    if env is not None:
+        add_to_environment_file(env, where)
     shared = [
         f"--slots={slots}", f"--deadline={deadline}", f"--grace={grace}", f"--memory={memory}",
         f"--free={free}", f"--quiet-period={quiet_period}", f"--association-deadline={association_deadline}",
@@ -76,33 +92,33 @@ def command(
     if ingest:
         extra = ["--watch"] if watch else [f"--every={every}"]
         paths = [str(path) for path in ingest]
-        managed.append(Managed(name="ingest", arguments=("ingest", *paths, *extra), again=watch))
-    raise typer.Exit(_run(where, managed, until_idle=until_idle, grace=grace))
+        managed.append(
+            Managed(name="ingest", arguments=("ingest", *paths, *extra), again=watch, last=until_idle)
+        )
+    raise typer.Exit(_run(where, managed, until_idle=until_idle, grace=grace, env=env))
 
 
-def _run(where: Address, managed: list[Managed], *, until_idle: bool, grace: float) -> int:
+def _run(where: Address, managed: list[Managed], *, until_idle: bool, grace: float, env: Path | None) -> int:
+    from streams.cli.attendance import shown
     from streams.logs import configure
     from streams.service.serving import Stopping
     from streams.site import open_site
-    from streams.supervisor import Supervisor, last_line
+    from streams.supervisor import Supervisor
 
     configure()
     site = open_site(where)
     folder = run_folder(where)
-    typer.echo(f"bus {where.bus}\nstore {where.store}\nlogs {folder / 'logs'}")
-    supervisor = Supervisor(where, managed, folder / "logs")
+    began = time.time()
     stopping = Stopping()
     with stopping.on_signals():
-        supervisor.start()
         try:
-            failures = _attend(site, supervisor, stopping, folder, until_idle=until_idle)
+            with shown(site, folder) as show:
+                supervisor = Supervisor(where, managed, folder / "logs", show.complain)
+                code = _attended(site, supervisor, stopping, show, (folder, until_idle, grace))
+            show.summary(supervisor, began, env)
         finally:
-            supervisor.stop(stopping, grace + 30)
             site.bus.close()
-    for one in supervisor.failed():
-        said = last_line(folder / "logs" / f"{one.name}.log")
-        typer.echo(f"calstream: {one.name} failed: {said}", err=True)
-    return int(until_idle and (failures or bool(supervisor.failed())))
+    return code or int(until_idle and show.failed(supervisor, began))
 
 
 def run_folder(where: Address) -> Path:
@@ -113,76 +129,38 @@ def run_folder(where: Address) -> Path:
     return Path(rest) if scheme == "embedded" else DATA.absolute()
 
 
-def _attend(site: Site, supervisor: Supervisor, stopping: Any, folder: Path, *, until_idle: bool) -> bool:
-    """Keep everything running, and show it, until told to stop or idle; tell whether there were failures."""
-    from streams.cli.top import Watch
+def _attended(
+    site: Site, supervisor: Supervisor, stopping: Stopping, show: Shown, how: tuple[Path, bool, float]
+) -> int:
+    """Run everything until told to stop, or idle; return the exit code, 0 if nothing went wrong here."""
+    folder, until_idle, grace = how
+    supervisor.start()
+    try:
+        code = _attend(site, supervisor, stopping, show, (folder, until_idle))
+    finally:
+        if stopping() == 1:
+            show.complain("what is in work is finished first; Ctrl-C again stops at once")
+        supervisor.stop(stopping, grace + _LONGEST)
+    show.look(supervisor)
+    return 128 + stopping.number if until_idle and stopping() else code
+
+
+def _attend(
+    site: Site, supervisor: Supervisor, stopping: Stopping, show: Shown, how: tuple[Path, bool]
+) -> int:
     from streams.health import write_targets
     from streams.roster import records
 
-    watch = Watch(site.bus)
-    before = watch.look()
-    seen = before
-    with _shown(site) as show:
-        while not stopping():
-            supervisor.mend()
-            seen = watch.look()
-            show(seen, watch.failure)
-            write_targets(records(site.bus), folder / "targets.json")
-            if until_idle and supervisor.done(seen):
-                break
-            time.sleep(0.5)
-    return seen.failures > before.failures or seen.dead_letters > before.dead_letters
-
-
-@contextmanager
-def _shown(site: Site) -> Iterator[Any]:
-    """Show the pipeline: live on a terminal, line by line elsewhere."""
-    if not sys.stdout.isatty():
-        yield _Lines(site)
-        return
-    from rich.console import Console
-    from rich.live import Live
-
-    from streams.cli.picture import picture
-
-    with Live(console=Console(highlight=False), auto_refresh=False) as live:
-        yield lambda seen, failure: live.update(
-            picture(seen, site.address.bus, failure=failure), refresh=True
-        )
-
-
-class _Lines:
-    """Tells of every event as it comes."""
-
-    def __init__(self, site: Site) -> None:
-        self._site = site
-        self._since = time.time()
-        self._told: set[tuple[str, int, int]] = set()
-
-    def __call__(self, seen: Overview, failure: str) -> None:
-        from streams.topics import EVENTS
-
-        if failure:
-            typer.echo(failure, err=True)
-        for topic in EVENTS:
-            for message in self._site.bus.read(topic, self._since - 5):
-                place = (topic, message.partition, message.offset)
-                if message.timestamp >= self._since - 5 and place not in self._told:
-                    self._told.add(place)
-                    typer.echo(line_of(topic, message.value))
-        self._since = max(self._since, seen.time)
-
-
-def line_of(topic: str, value: bytes) -> str:
-    """Return an event as a line of text."""
-    from schemas.errors import CalstreamError
-    from schemas.events import FailureEvent, ProductEvent, parse_event
-
-    try:
-        event = parse_event(value)
-    except CalstreamError as error:
-        return f"{topic}: {error}"
-    if isinstance(event, FailureEvent):
-        return f"{'failed':12}{event.name}: {event.message}"
-    outcome = event.outcome if isinstance(event, ProductEvent) and event.stage else ""
-    return f"{topic:12}{event.name} {outcome}".rstrip()
+    folder, until_idle = how
+    while not stopping():
+        supervisor.mend()
+        seen = show.look(supervisor)
+        supervisor.go_on(seen)
+        write_targets(records(site.bus), folder / "targets.json")
+        if until_idle and supervisor.done(seen):
+            return 0
+        if until_idle and (lost := supervisor.hopeless()):
+            show.complain(f"{lost.name} ends again and again; {folder / 'logs' / lost.name}.log tells more")
+            return 1
+        time.sleep(_LOOK)
+    return 0

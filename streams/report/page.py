@@ -8,14 +8,17 @@ from importlib import metadata
 from pathlib import Path
 from typing import Any
 
-from schemas.errors import explained
+from schemas.errors import Unprocessable, explained
+from streams.lines import MAIN
 from streams.report.gather import Folder, gather
+from streams.report.history import History, of_bus, of_record
 from streams.report.provenance import origins
 from streams.report.recovery import Check, check_errors
 from streams.report.sections import PREVIEWS, mosaic_section, previews
 from streams.report.timeline import duration, timeline
 from streams.report.truth import Truth, deviations, read_truth
-from streams.run.record import RunRecord, read_record
+from streams.run.record import read_record
+from streams.site import Site
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -32,12 +35,22 @@ class ReportRequest:
         Folder of a simulation's truth.
     record : Path, optional
         The run's record.
+    site : Site, optional
+        Where the products were made, if services made them: its events are the timeline.
+    timeline : bool
+        Whether the page must have a timeline.
+    line, since : str, float
+        Of the bus, only what was published on a line from a time on, seconds since 1970.
     """
 
     folder: Path
     out: Path
     truth: Path | None = None
     record: Path | None = None
+    site: Site | None = None
+    timeline: bool = False
+    line: str = MAIN
+    since: float = float("-inf")
 
 
 def write_report(request: ReportRequest) -> list[Check]:
@@ -55,19 +68,19 @@ def write_report(request: ReportRequest) -> list[Check]:
     """
     folder = gather(request.folder)
     truth = None if request.truth is None else read_truth(request.truth)
-    record = None if request.record is None else read_record(request.record)
+    history = _history(request, folder)
     sections = [mosaic_section(i, combined, truth) for i, combined in enumerate(folder.combined)]
     errors = _errors(folder, truth)
     checks = [section.recovered.check for section in sections if section.recovered]
     checks += [errors["check"]] if errors else []
     text = _template().render(
         title=_title(folder),
-        facts=_facts(folder, record),
+        facts=_facts(folder, history),
         sections=sections,
         previews=previews(folder),
         hidden=max(0, len(folder.exposures) - PREVIEWS),
-        timeline=timeline(record) if record else None,
-        record=record,
+        timeline=timeline(history) if history else None,
+        history=history,
         errors=errors,
         checks=checks,
         origins=origins(folder.heads),
@@ -77,6 +90,21 @@ def write_report(request: ReportRequest) -> list[Check]:
     )
     _write(text, request.out)
     return checks
+
+
+def _history(request: ReportRequest, folder: Folder) -> History | None:
+    if request.record is not None:
+        return of_record(read_record(request.record))
+    if request.site is None:
+        return None
+    names = {*folder.exposures, *(item.image.name for item in folder.combined)}
+    history = of_bus(request.site, names, request.line, request.since)
+    if history is None and request.timeline:
+        raise Unprocessable(
+            f"{request.site.address.bus}: no event of line {request.line!r} speaks of what is in "
+            f"{folder.path}; name the bus and the line that it was made on, or another time with --since"
+        )
+    return history
 
 
 def _errors(folder: Folder, truth: Truth | None) -> dict[str, Any] | None:
@@ -97,7 +125,7 @@ def _title(folder: Folder) -> str:
     return next(iter(targets)) if len(targets) == 1 else folder.path.resolve().name
 
 
-def _facts(folder: Folder, record: RunRecord | None) -> list[tuple[str, str]]:
+def _facts(folder: Folder, history: History | None) -> list[tuple[str, str]]:
     heads = folder.heads
     meta = heads[0].meta
     contexts = sorted({str(head.meta.get("CRDS_CTX")) for head in heads if head.meta.get("CRDS_CTX")})
@@ -105,11 +133,11 @@ def _facts(folder: Folder, record: RunRecord | None) -> list[tuple[str, str]]:
     facts = [
         ("Software", ", ".join(versions)),
         ("CRDS context", ", ".join(contexts)),
-        ("Recipe", record.recipe if record else ""),
+        ("Recipe", history.recipe if history else ""),
         ("Exposures", str(len(folder.exposures))),
         ("Combined", str(len(folder.combined))),
-        ("Wall time", duration(record.seconds) if record else ""),
-        ("Run", _when(record.began) if record else ""),
+        ("Wall time", duration(history.seconds) if history else ""),
+        ("Begun", _when(history.began) if history else ""),
         ("Program", str(meta.get("PROGRAM") or "")),
     ]
     return [(name, value) for name, value in facts if value]

@@ -1,36 +1,27 @@
-"""The timeline of a run: which stage worked on which product, and when."""
+"""The timeline of a page: which stage worked on which product, when, and how long it had waited."""
 
 from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass
+from statistics import median
 from typing import Final
 
-from streams.run.record import RecordedStage, RunRecord
+from streams.report.history import History, Moment, Work
+
+ROWS: Final = 120
+"""More products are not drawn: a page is to be looked at."""
 
 _STEPS: Final = (
-    0.1,
-    0.2,
-    0.5,
-    1,
-    2,
-    5,
-    10,
-    20,
-    30,
-    60,
-    120,
-    300,
-    600,
-    1200,
-    1800,
-    3600,
-    7200,
-    14400,
-    43200,
-    86400,
-)
+    0.1, 0.2, 0.5, 1, 2, 5, 10, 20, 30, 60, 120, 300, 600, 1200, 1800, 3600, 7200, 14400, 43200, 86400,
+)  # fmt: skip
 _TICKS: Final = 6
+_LABELS: Final = {
+    "arrived": "arrived",
+    "associated": "associated",
+    "hit": "had been computed before",
+    "replayed": "published again by a replay",
+}
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -44,11 +35,13 @@ class WorkBar:
     kind : int
         Number of the stage in the order of the road, from 0; its colour.
     left, width : float
-        Per cent of the whole run.
-    seconds : float
-        How long it took.
+        Per cent of the whole.
+    wait_left, wait_width : float
+        Where it waited for its turn, per cent of the whole.
+    seconds, waited : float
+        How long it took, and had waited.
     start : float
-        Seconds after the run's begin.
+        Seconds after the begin of the whole.
     """
 
     stage: str
@@ -57,26 +50,60 @@ class WorkBar:
     kind: int
     left: float
     width: float
+    wait_left: float
+    wait_width: float
     seconds: float
+    waited: float
+    start: float
+
+
+@dataclass(frozen=True, kw_only=True)
+class Mark:
+    """What took no time: its kind, what it was, and where it is in per cent."""
+
+    kind: str
+    sentence: str
+    left: float
     start: float
 
 
 @dataclass(frozen=True, kw_only=True)
 class Row:
-    """A product's bars."""
+    """A product's bars and marks."""
 
     name: str
     bars: Sequence[WorkBar]
+    marks: Sequence[Mark]
 
 
 @dataclass(frozen=True, kw_only=True)
 class Stage:
-    """A stage in the legend: its colour's number, and the time that was spent in it."""
+    """A stage in the legend.
+
+    Attributes
+    ----------
+    name : str
+        Which.
+    kind : int
+        Of its colour.
+    runs, failures : int
+        How often it worked, and failed.
+    seconds : float
+        That were spent in it, in all.
+    typical : float
+        Seconds that a run took, in the median.
+    waited, longest : float
+        Seconds that its inputs had waited, in the median and at most.
+    """
 
     name: str
     kind: int
-    seconds: float
     runs: int
+    failures: int
+    seconds: float
+    typical: float
+    waited: float
+    longest: float
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -89,38 +116,58 @@ class Tick:
 
 @dataclass(frozen=True, kw_only=True)
 class Timeline:
-    """What a page shows of a run's record.
+    """What a page shows of a history.
 
     Attributes
     ----------
     rows : sequence of Row
-        Products in the order in which they were begun.
+        Exposures by name, then combined products in the order in which they were begun.
+    hidden : int
+        Products that are left out.
     stages : sequence of Stage
-        The legend.
+        The legend of the bars.
+    marks : sequence of (str, str)
+        Kinds of marks that there are, with what they mean.
+    waits : bool
+        Whether it is known how long works had waited.
     ticks : sequence of Tick
         The time axis.
     """
 
     rows: Sequence[Row]
+    hidden: int
     stages: Sequence[Stage]
+    marks: Sequence[tuple[str, str]]
+    waits: bool
     ticks: Sequence[Tick]
 
 
-def timeline(record: RunRecord) -> Timeline:
-    """Return the timeline of a run."""
-    works = sorted((work for work in record.stages if work.ended > 0), key=lambda work: work.began)
-    span = max(record.seconds, 1e-3)
+def timeline(history: History) -> Timeline:
+    """Return the timeline of a history."""
+    scale = _Scale(history)
+    works = sorted(history.works, key=lambda work: work.began)
     kinds = {name: kind for kind, name in enumerate(dict.fromkeys(work.stage for work in works))}
-    rows: dict[str, list[WorkBar]] = {}
+    bars: dict[str, list[WorkBar]] = {}
     for work in works:
-        rows.setdefault(work.name, []).append(_bar(work, record.began, span, kinds[work.stage]))
-    names = sorted(
-        rows, key=lambda name: (_is_combined(name), rows[name][0].start if _is_combined(name) else 0, name)
-    )
+        bars.setdefault(work.name, []).append(scale.bar(work, kinds[work.stage]))
+    marks: dict[str, list[Mark]] = {}
+    for moment in history.moments:
+        marks.setdefault(moment.name, []).append(scale.mark(moment))
+    rows = [
+        Row(name=name, bars=bars.get(name, ()), marks=marks.get(name, ()))
+        for name in dict.fromkeys((*bars, *marks))
+    ]
+    exposures = sorted((row for row in rows if not _is_combined(row.name)), key=lambda row: row.name)
+    combined = sorted((row for row in rows if _is_combined(row.name)), key=_first)
+    room = max(0, ROWS - len(combined))
+    seen = {moment.kind for moment in history.moments}
     return Timeline(
-        rows=[Row(name=name, bars=rows[name]) for name in names],
+        rows=[*exposures[:room], *combined[:ROWS]],
+        hidden=max(0, len(exposures) - room) + max(0, len(combined) - ROWS),
         stages=[_stage(name, kind, works) for name, kind in kinds.items()],
-        ticks=_ticks(span),
+        marks=[(kind, label) for kind, label in _LABELS.items() if kind in seen],
+        waits=history.origin == "bus",
+        ticks=_ticks(scale.span),
     )
 
 
@@ -136,27 +183,59 @@ def duration(seconds: float) -> str:
     return f"{whole // 3600} h {whole % 3600 // 60:02d} min"
 
 
-def _bar(work: RecordedStage, began: float, span: float, kind: int) -> WorkBar:
-    seconds = work.ended - work.began
-    return WorkBar(
-        stage=work.stage,
-        outcome=work.outcome,
-        sentence=work.sentence,
-        kind=kind,
-        left=100 * (work.began - began) / span,
-        width=100 * seconds / span,
-        seconds=seconds,
-        start=work.began - began,
-    )
+class _Scale:
+    """From times to per cent of the whole."""
+
+    def __init__(self, history: History) -> None:
+        self.began = history.began
+        self.span = max(history.seconds, 1e-3)
+
+    def share(self, seconds: float) -> float:
+        return 100 * seconds / self.span
+
+    def bar(self, work: Work, kind: int) -> WorkBar:
+        start, seconds = work.began - self.began, work.ended - work.began
+        return WorkBar(
+            stage=work.stage,
+            outcome=work.outcome,
+            sentence=work.sentence,
+            kind=kind,
+            left=self.share(start),
+            width=self.share(seconds),
+            wait_left=self.share(start - work.waited),
+            wait_width=self.share(work.waited),
+            seconds=seconds,
+            waited=work.waited,
+            start=start,
+        )
+
+    def mark(self, moment: Moment) -> Mark:
+        start = moment.time - self.began
+        return Mark(kind=moment.kind, sentence=moment.sentence, left=self.share(start), start=start)
 
 
 def _is_combined(name: str) -> bool:
     return "-" in name
 
 
-def _stage(name: str, kind: int, works: Sequence[RecordedStage]) -> Stage:
+def _first(row: Row) -> float:
+    return min([bar.start for bar in row.bars] + [mark.start for mark in row.marks])
+
+
+def _stage(name: str, kind: int, works: Sequence[Work]) -> Stage:
     own = [work for work in works if work.stage == name]
-    return Stage(name=name, kind=kind, seconds=sum(work.ended - work.began for work in own), runs=len(own))
+    took = [work.ended - work.began for work in own]
+    waits = [work.waited for work in own]
+    return Stage(
+        name=name,
+        kind=kind,
+        runs=len(own),
+        failures=sum(work.outcome == "failed" for work in own),
+        seconds=sum(took),
+        typical=median(took),
+        waited=median(waits),
+        longest=max(waits),
+    )
 
 
 def _ticks(span: float) -> list[Tick]:

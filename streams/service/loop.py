@@ -137,6 +137,7 @@ class Service:
     def _await_children(self) -> None:
         while not self.ready and not self._stopping():
             self._listen(_PULSE)
+            self._announcer.say()  # on a busy machine it takes long, and silence counts as death
 
     def _turn(self) -> None:
         self.turned = time.monotonic()

@@ -44,18 +44,19 @@ class Served(Protocol):
 
 
 class Stopping:
-    """How often this process was told to stop."""
+    """How often this process was told to stop, and by which signal at last."""
 
     def __init__(self) -> None:
         self.times = 0
+        self.number = 0
 
     def __call__(self) -> int:
         """Return 0 to go on, 1 to finish what is in work, 2 to stop at once."""
         return self.times
 
-    def more(self, *_: Any) -> None:
+    def more(self, number: int = 0, *_: Any) -> None:
         """Note another signal."""
-        self.times += 1
+        self.times, self.number = self.times + 1, number
 
     @contextmanager
     def on_signals(self) -> Iterator[None]:

@@ -14,6 +14,7 @@ from PIL import Image
 
 from schemas.errors import Unprocessable
 from streams.report.gather import gather
+from streams.report.history import of_record
 from streams.report.images import (
     Compass,
     compass,
@@ -91,7 +92,7 @@ def test_what_is_no_record_is_refused(tmp_path, content):
 
 
 def test_the_timeline_is_to_scale(products):
-    found = timeline(read_record(products / "run.json"))
+    found = timeline(of_record(read_record(products / "run.json")))
     assert [row.name for row in found.rows][-1].startswith("jw01234-o001")
     assert [stage.name for stage in found.stages] == ["detector1+ramp_fit", "image2", "image3"]
     first, last = found.rows[0].bars, found.rows[-1].bars
@@ -104,7 +105,7 @@ def test_the_timeline_is_to_scale(products):
 @given(st.floats(1e-3, 1e6))
 def test_ticks_are_few_and_inside(seconds):
     made = recorded(RunSummary(), recipe="r", until="cal", settings={}, span=(5.0, 5.0 + seconds))
-    ticks = timeline(made).ticks
+    ticks = timeline(of_record(made)).ticks
     assert 1 <= len(ticks) <= 13
     assert all(0 <= tick.left <= 100.001 for tick in ticks)
 
