@@ -124,7 +124,7 @@ def _job(run: Run, tools: Tools, inputs: tuple[InputFile, ...], folder: Path) ->
         inputs=inputs,
         settings={},
         references=tools.library.references(keywords, types, window),
-        stamp=_stamp(run, tools),
+        stamp=_stamp(run, tools.store),
         run=run.provenance,
         block_bytes=tools.block_bytes,
     )
@@ -147,13 +147,13 @@ def _needed(step: Step, settings: StepSettings) -> tuple[str, ...]:
     return () if settings.skip else (settings.use or step).wanted
 
 
-def _stamp(run: Run, tools: Tools) -> dict[str, Any]:
+def _stamp(run: Run, store: Store) -> dict[str, Any]:
     return {
-        **_association_cards(run, tools.store),
+        **_association_cards(run, store),
         "CAL_VER": (_version("calstream"), "Calibration software version number"),
         "CAL_VCS": ("calstream", "Calibration software"),
         "CRDS_VER": (_version("crds"), "Version of CRDS file selection software used"),
-        "CRDS_CTX": (tools.library.context(), "CRDS context (.pmap) used to select ref files"),
+        "CRDS_CTX": (run.provenance["crds_context"], "CRDS context (.pmap) used to select ref files"),
     }
 
 

@@ -247,7 +247,10 @@ def _size(path: str) -> int:
 def _link_bytes(target: Path, content: bytes, durable: bool) -> bool:
     if target.exists():
         return False
-    _make(target.parent)
+    if durable:
+        _make(target.parent)
+    else:
+        target.parent.mkdir(parents=True, exist_ok=True)
     fd, name = tempfile.mkstemp(dir=target.parent, prefix=".put-")
     try:
         with os.fdopen(fd, "wb") as file:

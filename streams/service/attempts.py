@@ -58,9 +58,10 @@ class ServiceLedger(StoreLedger):
         Exhausted
             If there were too many.
         """
-        self._marked, self._number = run.event.id, mark(self._store, run.event.id, run.key)
+        self._marked = run.event.id
+        self._number = mark(self._store, self._marked, run.key)
         if self._number > 1:
-            demand_hope(self._store, run.event.id, self._number)
+            demand_hope(self._store, self._marked, self._number)
         self._begun()
 
     def finish(self, run: Run, manifest: Manifest) -> Manifest:

@@ -176,9 +176,14 @@ def _kind(error: Exception) -> str:
 
 def memory() -> int:
     """Return what this process holds in memory, bytes."""
+    return int(_this_process().memory_info().rss)
+
+
+@cache
+def _this_process() -> Any:
     import psutil
 
-    return int(psutil.Process().memory_info().rss)
+    return psutil.Process()
 
 
 def _end_with_parent() -> None:

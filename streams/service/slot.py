@@ -1,7 +1,12 @@
-"""A child process and what it is at: started, given one task at a time, killed at its deadline, replaced."""
+"""A child process and what it is at: started, given tasks, killed at its deadline, replaced.
+
+It computes one task at a time. While short ones follow each other it is given the next one ahead, so that it
+need not wait until the parent has dealt with its answer.
+"""
 
 from __future__ import annotations
 
+import contextlib
 import time
 from dataclasses import dataclass
 from multiprocessing import get_context
@@ -15,6 +20,8 @@ from streams.service.window import Entry
 
 STARTING: Final = 600.0
 """Seconds that a child may take until it is ready."""
+BRISK: Final = 0.5
+"""Seconds; a child that took less for its last task may have the next one ahead of time."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -60,10 +67,13 @@ class Slot:
         self._process: BaseProcess | None = None
         self.pipe: Connection | None = None
         self.entry: Entry | None = None
+        self.ahead: Entry | None = None
         self.ready = False
         self.memory = 0
         self._tasks = 0
         self._due = 0.0
+        self._since = 0.0
+        self._brisk = False
 
     @property
     def pid(self) -> int | None:
@@ -75,6 +85,19 @@ class Slot:
         """Tell whether it can take a task now."""
         return self.ready and self.entry is None
 
+    @property
+    def brisk(self) -> bool:
+        """Tell whether it can take a task ahead: the one that it is at will not take long."""
+        taken = self._tasks + 1
+        return (
+            self.ready
+            and self.entry is not None
+            and self.ahead is None
+            and self._brisk
+            and taken < self._limits.tasks
+            and self.memory < self._limits.memory
+        )
+
     def start(self) -> None:
         """Start a child; it says when it is ready."""
         context = get_context("spawn")
@@ -83,10 +106,11 @@ class Slot:
         self._process.start()
         theirs.close()
         self.pipe, self.ready, self._tasks, self.memory = ours, False, 0, 0
+        self._brisk = False
         self._due = time.monotonic() + STARTING
 
     def give(self, entry: Entry, task: Task) -> None:
-        """Give the child a task.
+        """Give the child a task, behind the one that it is at.
 
         Raises
         ------
@@ -94,15 +118,21 @@ class Slot:
             If it is gone.
         """
         assert self.pipe is not None
-        self.entry = entry
-        self._due = time.monotonic() + self._limits.preparing
+        if self.entry is not None:
+            self.ahead = entry
+            with contextlib.suppress(
+                OSError
+            ):  # it is gone, and may have answered: who takes answers finds out
+                self.pipe.send(task)
+            return
+        self._begin(entry)
         try:
             self.pipe.send(task)
         except OSError as error:
             raise self._gone() from error
 
-    def take(self) -> Answer | None:
-        """Return the answer to the task if it is there.
+    def take(self) -> tuple[Entry, Answer] | None:
+        """Return what a task was given for and its answer, if that is there.
 
         Raises
         ------
@@ -123,8 +153,10 @@ class Slot:
         return None
 
     def worn(self) -> bool:
-        """Tell whether the child is to be replaced before its next task."""
-        return self._tasks >= self._limits.tasks or self.memory >= self._limits.memory
+        """Tell whether the child is to be replaced before its next task, and is at none."""
+        return self.entry is None and (
+            self._tasks >= self._limits.tasks or self.memory >= self._limits.memory
+        )
 
     def stop(self, grace: float = 5.0) -> None:
         """End the child: let go of its pipe, and kill it if it does not end by itself."""
@@ -133,6 +165,12 @@ class Slot:
         if self._process is not None:
             self._process.join(grace if self.entry is None else 0)
             self.kill()
+
+    def hand_back(self) -> tuple[Entry | None, Entry | None]:
+        """Return what the child was at, and what it had not begun; neither is its any more."""
+        both = self.entry, self.ahead
+        self.entry, self.ahead = None, None
+        return both
 
     def kill(self) -> None:
         """End the child at once."""
@@ -150,10 +188,19 @@ class Slot:
         elif isinstance(said, Begun):
             self._due = time.monotonic() + self._limits.deadline
 
-    def _answered(self, answer: Answer) -> Answer:
+    def _answered(self, answer: Answer) -> tuple[Entry, Answer]:
+        done, following = self.entry, self.ahead
+        assert done is not None
         self._tasks += 1
-        self.memory = answer.memory
-        return answer
+        self._brisk = time.monotonic() - self._since < BRISK
+        self.memory, self.entry, self.ahead = answer.memory, None, None
+        if following is not None:
+            self._begin(following)
+        return done, answer
+
+    def _begin(self, entry: Entry) -> None:
+        self.entry, self._since = entry, time.monotonic()
+        self._due = self._since + self._limits.preparing
 
     def _gone(self) -> Died:
         process = self._process
