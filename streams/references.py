@@ -59,6 +59,7 @@ class ReferenceLibrary:
         self._digests = _Digests()
         self._picked: dict[Any, Path | str | None] = {}
         self._parameters: dict[tuple[str, str], Mapping[str, Any]] = {}
+        self._named: tuple[tuple[str | None, ...], str] | None = None
 
     def with_context(self, context: str | None) -> ReferenceLibrary:
         """Return a library for another context that shares what is decoded; this one when None."""
@@ -79,7 +80,11 @@ class ReferenceLibrary:
             If the CRDS server cannot be reached.
         """
         with _LOCK:
-            return crds_client.context_name(self._context)
+            known = crds_client.environment()
+            if self._named is None or self._named[0] != known:
+                self._named = None  # a failure is asked again
+                self._named = known, crds_client.context_name(self._context)
+            return self._named[1]
 
     def pick(self, keywords: Mapping[str, Any], reftypes: Iterable[str]) -> dict[str, Path | None]:
         """Return the best reference file of each type, fetched if a CRDS server is configured.

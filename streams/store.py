@@ -52,7 +52,8 @@ class Store:
     def exists(self, path: str) -> bool:
         """Tell whether a file is there."""
         with explained(path, "read"):
-            return bool(self._fs.exists(f"{self._root}/{path}"))
+            full = f"{self._root}/{path}"
+            return os.path.exists(full) if self.local else bool(self._fs.exists(full))
 
     def read_bytes(self, path: str) -> bytes:
         """Return a file's content.
@@ -69,12 +70,14 @@ class Store:
     def put_if_absent(self, path: str, content: bytes, *, durable: bool = True) -> bool:
         """Write a file unless one is there already; return whether it was written.
 
-        It appears whole or not at all, and of several writers exactly one wins. One that need not be durable
-        outlives its process, but perhaps not a loss of power.
+        Of several writers exactly one wins, and the file appears whole or not at all. One that need not be
+        durable, for marks of which the name is all that counts, may be seen before its content is there, and
+        may not survive a loss of power.
         """
         with explained(path, "written"):
             if self.local:
-                return _link_bytes(Path(self._root) / path, content, durable)
+                target = Path(self._root) / path
+                return _link_bytes(target, content) if durable else _create(target, content)
             try:
                 self._fs.pipe_file(f"{self._root}/{path}", content, mode="create")
             except FileExistsError:
@@ -154,8 +157,12 @@ class Store:
 
     def remove(self, path: str) -> None:
         """Remove a folder with what is in it; one that is not there is no error."""
+        full = f"{self._root}/{path}"
         with explained(path, "written"), contextlib.suppress(FileNotFoundError):
-            self._fs.rm(f"{self._root}/{path}", recursive=True)
+            if self.local and os.path.isdir(full):
+                shutil.rmtree(full)
+            else:
+                self._fs.rm(full, recursive=True)
 
     def remove_if_empty(self, path: str) -> None:
         """Remove a folder if there is nothing in it."""
@@ -244,29 +251,34 @@ def _size(path: str) -> int:
         return sum(_size(entry.path) for entry in found)
 
 
-def _link_bytes(target: Path, content: bytes, durable: bool) -> bool:
+def _link_bytes(target: Path, content: bytes) -> bool:
     if target.exists():
         return False
-    if durable:
-        _make(target.parent)
-    else:
-        target.parent.mkdir(parents=True, exist_ok=True)
-    fd, name = tempfile.mkstemp(dir=target.parent, prefix=".put-")
+    _make(target.parent)
+    name = f"{target.parent}/.put-{os.getpid()}-{secrets.token_hex(8)}"
     try:
-        with os.fdopen(fd, "wb") as file:
+        with open(name, "xb") as file:
             file.write(content)
-            if durable:
-                file.flush()
-                os.fsync(file.fileno())
+            file.flush()
+            os.fsync(file.fileno())
         try:
             os.link(name, target)
         except FileExistsError:
             return False
-        if durable:
-            _sync(target.parent)
+        _sync(target.parent)
         return True
     finally:
-        os.unlink(name)
+        Path(name).unlink(missing_ok=True)
+
+
+def _create(target: Path, content: bytes) -> bool:
+    target.parent.mkdir(parents=True, exist_ok=True)
+    try:
+        with target.open("xb") as file:
+            file.write(content)
+    except FileExistsError:
+        return False
+    return True
 
 
 def _sweep(folder: Path) -> None:

@@ -38,6 +38,8 @@ _PULSE: Final = 0.2
 """Longest pause between two signs of life to the bus, seconds."""
 _BREATH: Final = 0.02
 """Seconds between two looks at the bus while a child is free and others compute."""
+_SHARE: Final = 10
+"""Finished events wait for others for so many times as long as the last commit took: disks may be slow."""
 
 log = structlog.get_logger("calstream")
 
@@ -86,6 +88,7 @@ class Service:
         self._outcomes = Outcomes(options.name, self._store, self._hurdle, self._metrics)
         self._number = 0
         self._first_ready: float | None = None
+        self._linger = options.linger
         self._trouble = ""
         self._looked_at_lag = 0.0
         self.turned = time.monotonic()
@@ -190,7 +193,7 @@ class Service:
     def _dispatch(self) -> None:
         """Give free children work; what needs none is done here."""
         for entry in self._window.waiting(time.monotonic()):
-            if entry.tries == 0 and not self._sift(entry):
+            if entry.stage is None and not self._sift(entry):
                 continue
             slot = self._taker()
             if slot is None or not self._may_begin():
@@ -256,7 +259,7 @@ class Service:
         if not len(self._window):
             return 0.0
         if self._first_ready is not None:
-            return max(0.0, self._first_ready + self._options.linger - now)
+            return max(0.0, self._first_ready + self._linger - now)
         if any(slot.free for slot in self._slots) and not self._hurdle.stands:
             return min(_BREATH, max(0.0, self._window.next_try() - now))
         return _PULSE
@@ -293,17 +296,20 @@ class Service:
         while self._first_ready is not None:
             entries = self._window.ready(self._options.batch)
             idle = len(entries) == len(self._window)
-            full = len(entries) >= self._options.batch or len(self._window) >= self._options.window
-            waited = time.monotonic() - self._first_ready >= self._options.linger
+            full = len(entries) >= self._options.batch
+            waited = time.monotonic() - self._first_ready >= self._linger
             if not (now or idle or full or waited):
                 return
             outputs = [output for entry in entries for output in entry.outputs or ()]
+            began = time.monotonic()
             try:
                 self._consumer.commit([entry.message for entry in entries], outputs)
             except PartitionLost:
                 self._renew(self._consumer.keep())
             else:
                 self._window.remove(entries)
+            cost = time.monotonic() - began
+            self._linger = max(self._options.linger, min(_SHARE * cost, _PULSE))
             self._first_ready = time.monotonic() if self._window.ready(1) else None
 
     def _drain(self) -> None:
