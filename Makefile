@@ -1,6 +1,7 @@
 # make install   .venv with exactly the versions of requirements.lock, calstream from this folder, kernels compiled
 # make demo      a small simulated downlink through all services; products and a page in demo-output/
 # make test      the whole test suite (peer tests too, where .venv-peer is: make peer)
+# make chaos     services killed at every point: all of what the test suite does a part of
 # make lint      ruff, mypy, import-linter
 # make bench     speed and memory beside the peer, the jwst package
 # make lock      resolve both lock files for what pyproject.toml asks; LOCKFLAGS=--upgrade takes newer versions
@@ -13,7 +14,7 @@ PEER := .venv-peer
 CALSTREAM_PEER_PYTHON ?= $(if $(wildcard $(PEER)/.done),$(CURDIR)/$(PEER)/bin/python)
 export CALSTREAM_PEER_PYTHON
 
-.PHONY: install demo test bench lint lock peer clean
+.PHONY: install demo test chaos bench lint lock peer clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.done
@@ -44,6 +45,9 @@ demo: install
 
 test: install
 	$(BIN)/python -m pytest --durations=15
+
+chaos: install
+	CALSTREAM_CHAOS=whole $(BIN)/python -m pytest tests/chaos --durations=15
 
 lint: $(VENV)/.done
 	$(BIN)/ruff check

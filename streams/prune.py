@@ -41,7 +41,8 @@ class Item:
     Attributes
     ----------
     kind : str
-        ``run``, ``copy`` (of a file that was ingested), ``leftover`` (of an attempt), ``mark`` (of attempts).
+        ``run``, ``copy`` (of a file that was ingested), ``leftover`` (of a process that was killed), ``mark``
+        (of attempts).
     path : str
         In the store.
     parts : tuple of str
@@ -60,8 +61,8 @@ def prunable(site: Site, older_than: float = 0.0, now: float | None = None) -> l
     """Return what can be removed from a site's store.
 
     Runs and copies go that no current product of any line, no input of one, and nothing that waits to be
-    processed refers to. Leftovers of attempts that were killed go after a day, marks of attempts when their
-    event is done with.
+    processed refers to. What attempts that were killed have left goes after a day, half-put files among it;
+    marks of attempts go when their event is done with.
 
     Parameters
     ----------
@@ -89,6 +90,7 @@ def prunable(site: Site, older_than: float = 0.0, now: float | None = None) -> l
         else:
             items += old
     items += _copies(store, used, clock - older_than)
+    items += (_leftover(store, path) for path in store.half_put(clock - ABANDONED))
     done = (attempts_folder(event) for event in marks if event not in used.waiting)
     return items + [Item(kind=MARK, path=path, size=store.size(path)) for path in done]
 
@@ -141,8 +143,11 @@ def _leftovers(store: Store, key: str, names: list[str], clock: float) -> Iterat
         return
     for name in old:
         if manifest is None or name != manifest.attempt:
-            path = f"{run_folder(key)}/{name}"
-            yield Item(kind=LEFTOVER, path=path, size=store.size(path))
+            yield _leftover(store, f"{run_folder(key)}/{name}")
+
+
+def _leftover(store: Store, path: str) -> Item:
+    return Item(kind=LEFTOVER, path=path, size=store.size(path))
 
 
 def _whole(store: Store, key: str, manifest: Manifest, old: list[Item]) -> Item:

@@ -11,11 +11,15 @@ import socket
 import tempfile
 from collections.abc import Iterator
 from pathlib import Path
+from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from schemas.content import file_digest
 from schemas.errors import Unprocessable, explained
 from schemas.events import Artifact
+
+_BEGUN: Final = ".put-"
+"""Beginning of the names of files that are being written."""
 
 
 class Store:
@@ -170,6 +174,19 @@ class Store:
             with contextlib.suppress(OSError):
                 os.rmdir(f"{self._root}/{path}")
 
+    def half_put(self, before: float) -> Iterator[str]:
+        """Yield the paths of files that were begun before a time and never put: their writers were killed.
+
+        Elsewhere than on this machine nothing shows of a file before it is put.
+        """
+        if self.local:
+            for folder, _, names in os.walk(self._root):
+                for name in names:
+                    path = f"{folder}/{name}"
+                    with contextlib.suppress(FileNotFoundError):  # it is put at this moment
+                        if name.startswith(_BEGUN) and os.lstat(path).st_mtime < before:
+                            yield os.path.relpath(path, self._root)
+
     def size(self, path: str) -> int:
         """Return how many bytes there are in a file, or in all files of a folder; links count nothing."""
         full = f"{self._root}/{path}"
@@ -255,7 +272,7 @@ def _link_bytes(target: Path, content: bytes) -> bool:
     if target.exists():
         return False
     _make(target.parent)
-    name = f"{target.parent}/.put-{os.getpid()}-{secrets.token_hex(8)}"
+    name = f"{target.parent}/{_BEGUN}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         with open(name, "xb") as file:
             file.write(content)

@@ -315,3 +315,19 @@ def test_a_pruned_run_counts_as_not_done(made):
     assert StoreLedger(made.store).finished(Asked()) is not None
     sweep(prunable(made.site), made.store)
     assert StoreLedger(made.store).finished(Asked()) is None
+
+
+def test_files_that_a_killed_writer_never_put_go_after_a_day(made):
+    event = made.made(made.ingest("one", "bytes"), "ramp", "ramp")
+    made.process()
+    folders = [f"runs/{event.run_key[:2]}/{event.run_key}", "recipes", "roots/main/one/uncal"]
+    for folder in folders:
+        for age, word in ((2 * DAY, "old"), (3600.0, "young")):
+            path = Path(made.store.root) / folder / f".put-{word}"
+            path.parent.mkdir(parents=True, exist_ok=True)
+            path.write_bytes(b"half")
+            os.utime(path, (time.time() - age,) * 2)
+    assert made.goes() == [(LEFTOVER, ".put-old")] * 3
+    sweep(prunable(made.site), made.store)
+    assert sorted(path.name for path in Path(made.store.root).rglob(".put-*")) == [".put-young"] * 3
+    assert made.is_whole(event)
