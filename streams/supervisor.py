@@ -29,6 +29,9 @@ LONGEST_PAUSE: Final = 30.0
 HOPELESS: Final = 5
 """So many times in a row something may end by mistake before `hopeless` names it."""
 
+COMMAND: Final = (sys.executable, "-P", "-m", "streams.cli")
+"""``calstream``; as from that, the folder at hand hides none of our packages (-P)."""
+
 _STEADY: Final = 60.0
 """Seconds after which one that runs counts as well again."""
 _QUIET_LOOKS: Final = 2
@@ -202,8 +205,7 @@ class Supervisor:
         with (self._logs / f"{one.name}.log").open("ab") as output:
             one.log_start = output.seek(0, os.SEEK_END)
             one.process = subprocess.Popen(
-                # -P: the folder at hand must not hide our packages from it, as it does not from `calstream`.
-                [sys.executable, "-P", "-m", "streams.cli", *one.arguments],
+                [*COMMAND, *one.arguments],
                 stdin=subprocess.DEVNULL,
                 stdout=output,
                 stderr=subprocess.STDOUT,

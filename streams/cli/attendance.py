@@ -71,10 +71,19 @@ class Shown:
         self._letters_now = seen.dead_letters
         return seen
 
+    def last(self) -> None:
+        """Tell of what came while everything was stopped."""
+        self._letters_now = self._watch.look().dead_letters
+        self.tell()
+
     def draw(self, seen: Overview, failure: str) -> None:
+        """Show the pipeline: tell of every event that is new."""
+        self.tell()
+
+    def tell(self) -> None:
         """Tell of every event that is new, in order of time."""
         begin = max(self._since - _OVERLAP, self._began)
-        self._since = max(self._since, seen.time)
+        self._since = max(self._since, time.time())
         new = []
         for topic in _ORDER:
             for message in self._site.bus.read(topic, begin):
@@ -136,6 +145,9 @@ class Drawn(Shown):
         from streams.cli.picture import picture
 
         self._live.update(picture(seen, failure=failure), refresh=True)
+
+    def tell(self) -> None:
+        """Tell nothing: it is in the picture."""
 
     def complain(self, sentence: str) -> None:
         """Tell it above the picture."""

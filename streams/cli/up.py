@@ -141,7 +141,7 @@ def _attended(
         if stopping() == 1:
             show.complain("what is in work is finished first; Ctrl-C again stops at once")
         supervisor.stop(stopping, grace + _LONGEST)
-    show.look(supervisor)
+    show.last()
     return 128 + stopping.number if until_idle and stopping() else code
 
 

@@ -61,7 +61,7 @@ class Moment:
     Attributes
     ----------
     kind : str
-        ``arrived``, ``associated``, ``hit`` (had been computed before) or ``replayed``.
+        ``arrived``, ``associated``, ``hit`` (had been computed before), ``replayed`` or ``published``.
     name : str
         Whose.
     sentence : str
@@ -225,8 +225,10 @@ class _Tale:
                 waited=waited, began=span[0], ended=span[1],
             )  # fmt: skip
             self.works.append(work)
-        else:
+        elif event.outcome == "cached":
             self._note("hit", time, event, f"{event.stage}: had been computed before")
+        else:  # nothing tells when it was computed
+            self._note("published", time, event, f"{event.topic} was published")
 
     def _input(self, event: ProductEvent) -> float | None:
         if event.association is not None:

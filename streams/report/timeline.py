@@ -21,6 +21,7 @@ _LABELS: Final = {
     "associated": "associated",
     "hit": "had been computed before",
     "replayed": "published again by a replay",
+    "published": "published; nothing tells when it was computed",
 }
 
 

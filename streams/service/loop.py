@@ -223,7 +223,7 @@ class Service:
             return False
         for stage in self._stages:
             if is_for(stage, event, recipe, self._options.handler) and _whole(stage, recipe):
-                entry.stage = stage
+                entry.stage, entry.name = stage, event.name
                 return True
         entry.outputs = ()
         self._metrics.event(message.topic, "not_its_own")
@@ -351,7 +351,7 @@ class Service:
         for slot in slots:
             if (entry := slot.entry) is not None:
                 stage = entry.stage.name if entry.stage else ""
-                yield Work(name=entry.message.key, stage=stage, since=round(since + entry.since, 3))
+                yield Work(name=entry.name, stage=stage, since=round(since + entry.since, 3))
 
 
 def _whole(stage: Stage, recipe: Recipe) -> bool:

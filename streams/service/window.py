@@ -29,6 +29,8 @@ class Entry:
         How often it was handed to a child.
     stage : Stage, optional
         What is done with it.
+    name : str
+        Product name that its event is of.
     lost : bool
         Whether its partition belongs to another member now.
     given : bool
@@ -43,6 +45,7 @@ class Entry:
     not_before: float = 0.0
     tries: int = 0
     stage: Stage | None = None
+    name: str = ""
     lost: bool = False
     given: bool = False
     successes: int = 0
