@@ -1,0 +1,48 @@
+"""Two workers on one run: one stands still past its lease, the other takes over, then both go on."""
+
+from __future__ import annotations
+
+import os
+import signal
+
+import psutil
+import pytest
+
+from tests.chaos.places import exposure
+from tests.chaos.points import Blow
+
+NAMES = [exposure(number) for number in range(6)]
+LATER = [exposure(number) for number in range(6, 12)]
+LEASE = 1.0
+POINTS = ["manifest half put", "begin"]
+MORE = ["polled", "given", "marked", "half written", "written", "manifest put", "marks forgotten", "answered"]
+
+
+@pytest.mark.parametrize(
+    "point", [*POINTS, *(pytest.param(point, marks=pytest.mark.whole) for point in MORE)]
+)
+def test_what_was_taken_over_meanwhile_is_published_once(place, crew, tmp_path, point):
+    place.feed(*NAMES)
+    blow = Blow(point=point, whom="stop", folder=tmp_path)
+    first = crew.start("detector1", blow=blow, lease=LEASE)
+    family = crew.until(lambda: stopped(first))
+    second = crew.start("detector1", lease=LEASE)
+    crew.until(lambda: place.done("detector1"))
+    assert stopped(first)
+    for process in family:
+        os.kill(process, signal.SIGCONT)
+    place.feed(*LATER)
+    crew.until(lambda: place.done("detector1"))
+    crew.stop()
+    assert (blow.fallen, first.ends, second.ends) == (1, [], [])
+    assert place.leftovers() == []
+    place.demand_all([*NAMES, *LATER], levels=["ramp"])
+
+
+def stopped(worker):
+    """Return the ids of a service's processes if the parent stands still."""
+    parent = psutil.Process(worker.process.pid)
+    family = [parent, *parent.children()]
+    if parent.status() != psutil.STATUS_STOPPED:
+        return []
+    return [process.pid for process in family]
