@@ -69,3 +69,12 @@ def stage(source: str, target: str, compute) -> Stage:
 
 TO_RAMP = stage("raw", "ramp", to_ramp)
 TO_RATE = stage("ramp", "rate", to_rate)
+
+
+def to_combined(job: Job) -> None:
+    """Take a while, so that somebody can look."""
+    time.sleep(float(os.environ.get("CALSTREAM_TEST_SLEEP", "0.2")))
+    write(job, "combined")
+
+
+TO_COMBINED = stage("association", "combined", to_combined)
