@@ -10,6 +10,7 @@ from schemas.errors import Unprocessable
 from schemas.events import AssociationEvent, Event, ProductEvent, is_current
 from streams.associator.drafts import assemble
 from streams.associator.memory import remembered
+from streams.associator.state import State
 from streams.bus import Bus, Message, Position
 from streams.deadletters import letters
 from streams.envelope import unpack
@@ -69,7 +70,7 @@ def usage(site: Site) -> Usage:
     for letter in letters(bus):
         if (event_ := letter.event) is not None:
             _add_waiting(found, event_, site.store)
-    _add_associations(found, bus)
+    _add_associations(found, bus, site.store)
     return found
 
 
@@ -133,13 +134,25 @@ def _add_members(found: Usage, event: ProductEvent | AssociationEvent, store: St
     return [member.digest for member in members]
 
 
-def _add_associations(found: Usage, bus: Bus) -> None:
+def _add_associations(found: Usage, bus: Bus, store: Store) -> None:
     """Note the members of what the associator would say now, open or said: one more member, and it will."""
     if ASSOCIATOR_STATE not in bus.topics():
         return
-    for state in remembered(bus.read(ASSOCIATOR_STATE)):
+    for state in _states(bus, store):
         for group in state.groups.values():
             members = assemble(state, group).members
             found.uris.update(arrival.uri for _, arrival in members)
             if group.pending != group.said:
                 found.digests.update(arrival.digest for _, arrival in members)
+
+
+def _states(bus: Bus, store: Store) -> Iterator[State]:
+    """Yield the state of every program, one at a time: those that are parked too."""
+
+    def load(path: str) -> State:
+        return State.model_validate_json(store.read_bytes(path))
+
+    known = remembered(bus.read(ASSOCIATOR_STATE), load)
+    yield from known.states
+    awake = {(state.line, state.program) for state in known.states}
+    yield from (load(path) for key, path in known.parked.items() if key not in awake)

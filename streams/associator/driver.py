@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable
+from collections.abc import Callable
 
 from schemas.events import FailureEvent, ProductEvent
 from streams.associator.drafts import Patience
+from streams.associator.memory import Remembered
 from streams.associator.plans import Expectation, route
 from streams.associator.reducer import DEFAULT_PATIENCE, Message, Reduced, Tick, next_due, reduce
 from streams.associator.rules import RULES, Rule
@@ -28,6 +29,8 @@ class Associator:
         self._patience = patience
         self._rules = rules
         self._states: dict[tuple[str, str], State] = {}
+        self._parked: dict[tuple[str, str], str] = {}
+        self._load: Callable[[str], State] = _nowhere
 
     def take(self, message: ProductEvent | FailureEvent | Expectation, now: float) -> Reduced:
         """Return what there is to say after a message, and the state that changed."""
@@ -48,15 +51,54 @@ class Associator:
 
     def open(self) -> int:
         """Return how many groups have something to say that is not said yet."""
-        groups = (group for state in self._states.values() for group in state.groups.values())
-        return sum(bool(group.pending) and group.pending != group.said for group in groups)
+        return sum(_open(state) for state in self._states.values())
 
-    def restore(self, states: Iterable[State]) -> None:
-        """Take over states."""
-        self._states = {(state.line, state.program): state for state in states}
+    def restore(self, known: Remembered, load: Callable[[str], State]) -> None:
+        """Take over what is remembered; `load` returns the state in a file of the store."""
+        self._states = {(state.line, state.program): state for state in known.states}
+        self._parked, self._load = dict(known.parked), load
+
+    def quiet(self, limit: int) -> list[State]:
+        """Return states to be parked so that half of `limit` exposures stay, if there are more than that.
+
+        Those that were touched longest ago, of which nothing waits to be said; never the last one.
+        """
+        sizes = {key: len(state.exposures) for key, state in self._states.items()}
+        total = sum(sizes.values())
+        if total <= limit:
+            return []
+        found = []
+        for key in list(self._states)[:-1]:
+            if total > limit // 2 and not _open(self._states[key]):
+                found.append(self._states[key])
+                total -= sizes[key]
+        return found
+
+    def park(self, state: State, path: str) -> str | None:
+        """Forget a state that lies in a file now; return the path of the file before."""
+        key = (state.line, state.program)
+        before = self._parked.get(key)
+        self._parked[key] = path
+        del self._states[key]
+        return before
 
     def _reduce(self, key: tuple[str, str], message: Message, now: float) -> Reduced:
-        state = self._states.get(key) or State(line=key[0], program=key[1])
+        state = self._states.get(key) or self._found(key)
         reduced = reduce(state, message, now, self._patience, self._rules)
+        if not isinstance(message, Tick):
+            self._states.pop(key, None)  # to the end: it was touched last
         self._states[key] = reduced.state
         return reduced
+
+    def _found(self, key: tuple[str, str]) -> State:
+        if key in self._parked:
+            return self._load(self._parked[key])
+        return State(line=key[0], program=key[1])
+
+
+def _open(state: State) -> int:
+    return sum(bool(group.pending) and group.pending != group.said for group in state.groups.values())
+
+
+def _nowhere(path: str) -> State:
+    raise KeyError(path)

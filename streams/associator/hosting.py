@@ -6,6 +6,7 @@ that follow from them and the offsets of what was read: whoever takes over goes 
 
 from __future__ import annotations
 
+import hashlib
 import time
 from collections.abc import Callable, Iterator, Mapping
 from typing import Final
@@ -18,9 +19,10 @@ from schemas.recipe import Recipe
 from streams.associator.drafts import Patience
 from streams.associator.driver import Associator
 from streams.associator.emissions import to_event
-from streams.associator.memory import pieces, remembered
+from streams.associator.memory import parked, pieces, remembered
 from streams.associator.plans import Expectation
 from streams.associator.reducer import DEFAULT_PATIENCE, Reduced
+from streams.associator.state import State
 from streams.bus import Bus, Message, Outgoing, PartitionLost, Position
 from streams.deadletters import dead_letter, dead_letter_topics
 from streams.dispatch import sentence_of
@@ -32,6 +34,9 @@ from streams.topics import ASSOCIATOR_STATE, FAILURES, PLAN
 GROUP: Final = "associator"
 SOURCES: Final = (PLAN, "cal", FAILURES)
 """What it reads."""
+
+KEPT: Final = 500
+"""Exposures of which more than that are not kept in memory, but for those of programs that are at work."""
 
 log = structlog.get_logger("calstream")
 
@@ -126,7 +131,22 @@ class HostedAssociator:
         self._consumer.commit(messages or self._fence(), [*outputs, *letters, *changed, *record])
         for emission in (emission for one in reduced for emission in one.emissions):
             self._emitted(emission.completeness)
+        self._park()
         return True
+
+    def _park(self) -> None:
+        """Put states of programs that are quiet into the store, when there are too many in memory."""
+        for state in self._associator.quiet(KEPT):
+            text = state.model_dump_json().encode()
+            path = f"associator/{hashlib.sha256(text).hexdigest()}.json"
+            self._store.put_if_absent(path, text)
+            self._consumer.commit(self._fence(), parked(state, path))
+            before = self._associator.park(state, path)
+            if before not in (None, path):
+                self._store.remove(str(before))
+
+    def _load(self, path: str) -> State:
+        return State.model_validate_json(self._store.read_bytes(path))
 
     def _fence(self) -> list[Message]:
         """Return a message that was consumed before: with it a commit fails if another owner is at work."""
@@ -151,7 +171,8 @@ class HostedAssociator:
         self._held = held
         if gained:
             self._associator = Associator(self._patience)
-            self._associator.restore(remembered(self._bus.read(ASSOCIATOR_STATE)))
+            known = remembered(self._bus.read(ASSOCIATOR_STATE), self._load)
+            self._associator.restore(known, self._load)
             self._consumer.rewind()
         return gained
 

@@ -6,7 +6,7 @@ import pytest
 
 from processors.recipes import builtin
 from schemas.events import Plan, PlanEvent, PlannedExposure, parse_event
-from streams.associator import Patience
+from streams.associator import Patience, hosting
 from streams.associator.hosting import GROUP, SOURCES, HostedAssociator
 from streams.bus import Outgoing
 from streams.bus.embedded import EmbeddedBus
@@ -158,3 +158,24 @@ def test_what_it_cannot_take_goes_to_the_dead_letters_and_the_rest_goes_on(bus, 
     assert [event.members for event in said(bus)] == [1]
     (letter,) = bus.read("cal.associator.dlq")
     assert letter.value == b"no event"
+
+
+def test_programs_that_are_quiet_leave_memory_and_come_back(bus, store, monkeypatch):
+    monkeypatch.setattr(hosting, "KEPT", 4)
+    host = member(bus, store)
+    programs = [{**IMAGE, "PROGRAM": f"{number:05}"} for number in range(10, 18)]
+    for keywords in programs:
+        say(bus, *(cal(n, keywords=keywords) for n in (1, 2)))
+    drain(host)
+    drain(host, finish=True)
+    say(bus, cal(1, keywords=programs[0], born=2))
+    drain(host)
+    assert len(store.names("associator")) >= 5
+    assert len(host._associator._states) <= 4
+    host.close()
+    second = member(bus, store)
+    say(bus, cal(3, keywords=programs[1]))
+    drain(second)
+    drain(second, finish=True)
+    last = {event.name: event.members for event in said(bus)}
+    assert sorted(last.values()) == [2] * 7 + [3]
