@@ -163,8 +163,10 @@ class Store:
         """Remove a folder with what is in it; one that is not there is no error."""
         full = f"{self._root}/{path}"
         with explained(path, "written"), contextlib.suppress(FileNotFoundError):
-            if self.local and os.path.isdir(full):
+            if self.local and os.path.isdir(full) and not os.path.islink(full):
                 shutil.rmtree(full)
+            elif self.local:
+                os.unlink(full)
             else:
                 self._fs.rm(full, recursive=True)
 
