@@ -6,9 +6,11 @@ import hashlib
 import json
 import math
 from collections.abc import Mapping
-from typing import Any
+from typing import Any, Final
 
 import numpy as np
+
+_PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 def canonical_json(value: Any) -> str:
@@ -24,6 +26,8 @@ def digest(value: Any) -> str:
 
 
 def _plain(value: Any) -> Any:
+    if type(value) in _PLAIN:  # most of what there is, and it is asked of every event
+        return value
     if isinstance(value, Mapping):
         return {str(key): _plain(item) for key, item in value.items()}
     if isinstance(value, list | tuple):

@@ -89,6 +89,7 @@ class Service:
         self._number = 0
         self._first_ready: float | None = None
         self._linger = options.linger
+        self._kept = 0.0
         self._trouble = ""
         self._looked_at_lag = 0.0
         self.turned = time.monotonic()
@@ -175,15 +176,13 @@ class Service:
 
     def _fetch(self) -> None:
         """Take messages while there is room; wait for them only when there is nothing else to wait for."""
-        room = self._options.window - len(self._window)
-        if room <= 0:
-            self._renew(self._consumer.keep())
-            return
-        timeout = _PULSE * 5 if not len(self._window) else 0.0
-        now = time.monotonic()
-        for message in self._consumer.poll(timeout, room):
-            self._window.add(Entry(message=message, since=now))
-        if len(self._window):
+        held, now = len(self._window), time.monotonic()
+        enough = held > self._options.window // 2 and self._window.next_try() <= now
+        if held < self._options.window and not enough:
+            for message in self._consumer.poll(0.0 if held else _PULSE * 5, self._options.window - held):
+                self._window.add(Entry(message=message, since=time.monotonic()))
+        if len(self._window) and now - self._kept > _BREATH:
+            self._kept = now
             self._renew(self._consumer.keep())
 
     def _renew(self, held: Mapping[Position, int]) -> None:
@@ -242,16 +241,24 @@ class Service:
             self._died(slot, death)
 
     def _listen(self, pause: float) -> None:
-        """Wait until a child has said something, and take the answers."""
-        wait([slot.pipe for slot in self._slots if slot.pipe is not None], pause)
-        for slot in self._slots:
-            try:
-                taken = slot.take()
-            except Died as death:
-                self._died(slot, death)
-                continue
-            if taken is not None:
-                self._answered(slot, *taken)
+        """Wait until a task has come to its end, and take the answers."""
+        end = time.monotonic() + pause
+        while wait([slot.pipe for slot in self._slots if slot.pipe is not None], end - time.monotonic()):
+            if any([self._hear(slot) for slot in self._slots]) or time.monotonic() >= end:
+                return
+        for slot in self._slots:  # one may have overrun its deadline
+            self._hear(slot)
+
+    def _hear(self, slot: Slot) -> bool:
+        """Take what a child has said; tell whether a task has come to its end."""
+        try:
+            taken = slot.take()
+        except Died as death:
+            self._died(slot, death)
+            return True
+        if taken is not None:
+            self._answered(slot, *taken)
+        return taken is not None
 
     def _pause(self) -> float:
         """Return how long to wait for children: short while what is finished waits to be committed."""
