@@ -4,9 +4,11 @@ from __future__ import annotations
 
 import math
 
+import pytest
 from hypothesis import given, settings
 
 from streams.associator import Associator
+from streams.associator.driver import AWAKE
 from streams.associator.memory import pieces, remembered
 
 from .made import cal, exposure, plan
@@ -58,3 +60,30 @@ def test_an_event_writes_its_own_exposure_and_groups_only():
     assert len(names) == 2
     assert any(exposure(7) in name for name in names)
     assert any("groups" in name for name in names)
+
+
+def of_program(event, program):
+    name = event.name.replace("01234", program)
+    return event.with_(name=name, keywords={**event.keywords, "PROGRAM": program})
+
+
+def test_programs_at_rest_are_woken_by_what_comes_for_them():
+    associator = Associator(PATIENCE)
+    programs = [f"{number:05}" for number in range(1, 60)]
+    for program in programs:
+        taken([of_program(cal(1), program), math.inf], associator, [])
+    assert len(associator._resting) == len(programs) - AWAKE
+    assert associator.open() == 0
+    assert associator.finish() == []
+    assert taken([of_program(cal(1), programs[0]), math.inf], associator, []) == []
+    (again,) = taken([of_program(cal(2), programs[0]), math.inf], associator, [])
+    assert len(again.association.products[0].members) == 2
+
+
+@settings(max_examples=30, deadline=None)
+@given(histories())
+def test_resting_changes_nothing(orders):
+    whole = taken([*orders[0], math.inf], Associator(PATIENCE), [])
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr("streams.associator.driver.AWAKE", 0)
+        assert taken([*orders[0], math.inf], Associator(PATIENCE), []) == whole
