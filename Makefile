@@ -4,6 +4,7 @@
 # make chaos     services killed at every point: all of what the test suite does a part of
 # make lint      ruff, mypy, import-linter
 # make bench     speed and memory beside the peer, the jwst package
+# make soak      2,000 small exposures through all services: everything once, and flat memory
 # make lock      resolve both lock files for what pyproject.toml asks; LOCKFLAGS=--upgrade takes newer versions
 
 PYTHON ?= python3
@@ -14,7 +15,7 @@ PEER := .venv-peer
 CALSTREAM_PEER_PYTHON ?= $(if $(wildcard $(PEER)/.done),$(CURDIR)/$(PEER)/bin/python)
 export CALSTREAM_PEER_PYTHON
 
-.PHONY: install demo test chaos bench lint lock peer clean
+.PHONY: install demo test chaos bench soak lint lock peer clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.done
@@ -58,6 +59,9 @@ lint: $(VENV)/.done
 bench: install
 	$(BIN)/python -m tests.bench
 
+soak: install
+	$(BIN)/python -m tests.soak
+
 lock:
 	@$(call make-venv,$(VENV))
 	@$(BIN)/python $(PIP) uv
@@ -65,7 +69,7 @@ lock:
 	@$(call resolve,requirements-peer.lock,requirements-peer.in)
 
 clean:
-	rm -rf $(VENV) $(PEER) build dist demo-output bench-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
+	rm -rf $(VENV) $(PEER) build dist demo-output bench-output soak-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find schemas processors streams simulator tests -name __pycache__ -prune -exec rm -rf {} +
 
 make-venv = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \

@@ -38,7 +38,8 @@ class Associator:
 
     def tick(self, now: float) -> list[Reduced]:
         """Return what there is to say at a time, by line and program."""
-        return [self._reduce(key, Tick(), now) for key in sorted(self._states)]
+        waiting = sorted(key for key, state in self._states.items() if _open(state))
+        return [self._reduce(key, Tick(), now) for key in waiting]
 
     def finish(self) -> list[Reduced]:
         """Return what is left to say when nothing more will come."""

@@ -200,7 +200,7 @@ class Service:
             self._give(slot, entry)
 
     def _taker(self) -> Slot | None:
-        """Return who takes the next task; ahead of time an only child, as of several one may be free sooner."""
+        """Return who takes the next task: ahead an only child, as of several one may be free sooner."""
         free = next((slot for slot in self._slots if slot.free), None)
         only = self._slots[0] if len(self._slots) == 1 else None
         return only if free is None and only is not None and only.brisk else free
@@ -244,7 +244,8 @@ class Service:
         """Wait until a task has come to its end, and take the answers."""
         end = time.monotonic() + pause
         while wait([slot.pipe for slot in self._slots if slot.pipe is not None], end - time.monotonic()):
-            if any([self._hear(slot) for slot in self._slots]) or time.monotonic() >= end:
+            ended = [self._hear(slot) for slot in self._slots]
+            if any(ended) or time.monotonic() >= end:
                 return
         for slot in self._slots:  # one may have overrun its deadline
             self._hear(slot)

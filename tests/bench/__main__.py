@@ -12,10 +12,12 @@ from pathlib import Path
 
 from rich.console import Console
 
+from streams.bus.protocol import PARTITIONS
+from tests.bench import services
 from tests.bench.measure import Bench
-from tests.bench.report import Report, fill
+from tests.bench.report import Report, fill, fill_services
 from tests.bench.workers import ROOT, Failed, environment, whole_process
-from tests.bench.workload import Workload, simulated
+from tests.bench.workload import NOTHING, Workload, simulated
 
 PEER = "CALSTREAM_PEER_PYTHON"
 NOTES = (
@@ -27,6 +29,9 @@ NOTES = (
     "did it before, the rate saved, not hashed.",
     "Whole processes: `calstream run FILE --until rate`, which also hashes the raw file, and a script that "
     "calls Detector1Pipeline. Peak memory is the largest resident size of the process from its start on.",
+    "Services: a no-op loop with products of a kilobyte beside a bare loop with the same flushes to the "
+    "disk; replicas of a stage that sleeps 0.2 s; raw to rate from the publishing of the raw event to that "
+    "of the rate's, in `calstream serve` on an embedded bus, peaks of parents and children added up.",
     "image2 and image3 (--all): ours as `calstream run` does them; Image3Pipeline without tweakreg, skymatch "
     "and outlier_detection, which ours has not.",
 )
@@ -50,6 +55,7 @@ def _parser():
     parser.add_argument(
         "--out", type=Path, default=ROOT / "bench-output", help="what is simulated, and results"
     )
+    parser.add_argument("--only", action="append", choices=PARTS, help="this part; may be given many times")
     parser.add_argument("--all", action="store_true", help="image2, and image3 of 4 exposures, too")
     parser.add_argument(
         "--quick", action="store_true", help="a subarray: a smoke test, bounds are not judged"
@@ -69,31 +75,54 @@ def _run(chosen, console):
         console.print(f"[dim]{text}[/]")
 
     size = {"subarray": "SUB160", "ngroups": 4, "dark_groups": 6} if chosen.quick else {}
-    downlink = simulated(Workload(**size), out, say)
-    say("compiling kernels, where they are not")
-    whole_process(
-        [sys.executable, "-m", "streams.warm"], environment(downlink.crds, chosen.threads), out / "warm.log"
-    )
+    parts = {part: PARTS[part] for part in chosen.only or PARTS}
+    downlink = NOTHING
+    if chosen.all or {"files", "services"} & set(parts):
+        downlink = simulated(Workload(**size), out, say)
+        say("compiling kernels, where they are not")
+        compiling = [sys.executable, "-m", "streams.warm"]
+        whole_process(compiling, environment(downlink.crds, chosen.threads), out / "warm.log")
     bench = Bench(downlink, out, peer, chosen.rounds, chosen.threads, say)
     report = Report(judged=not chosen.quick)
-    measured = bench.detector1()
-    fill(report, measured, bench.whole_process())
-    stored = bench.ramp_stored()
-    report.cost("storing the ramp in between", stored["fused"], stored["cut"])
-    report.single("ingest: hashing the raw file", bench.ingest(), "not in the warm figures")
+    for measure in parts.values():
+        measure(bench, report, console)
     if chosen.all:
         more = simulated(Workload(**{**size, "dithers": 4}), out, say)
         for stage, both in Bench(more, out, peer, chosen.rounds, chosen.threads, say).later_stages().items():
             report.comparison(f"{stage}, warm", both["ours"], both.get("peer"))
     about = _about(chosen, bench.about_peer() if peer else None)
-    for shown in (report.steps(measured["ours"], measured.get("peer")), report.table()):
-        console.print(shown)
+    console.print(report.table())
     for note in NOTES:
         console.print(note, style="dim")
     console.print(" ".join(f"{name}={value}" for name, value in about.items() if value), style="dim")
     report.write(out / "results.json", about)
     console.print(f"all figures: {out / 'results.json'}")
     return 1 if chosen.check and report.broken() else 0
+
+
+def _files(bench, report, console):
+    measured = bench.detector1()
+    fill(report, measured, bench.whole_process())
+    stored = bench.ramp_stored()
+    report.cost("storing the ramp in between", stored["fused"], stored["cut"])
+    report.single("ingest: hashing the raw file", bench.ingest(), "not in the warm figures")
+    console.print(report.steps(measured["ours"], measured.get("peer")))
+
+
+def _loop(bench, report, _):
+    report.loops(*bench.loop(), services.EVENTS * PARTITIONS)
+
+
+def _replicas(bench, report, _):
+    report.replicas(bench.replicas())
+
+
+def _services(bench, report, _):
+    fill_services(report, bench.services())
+
+
+PARTS = {"files": _files, "loop": _loop, "replicas": _replicas, "services": _services}
+"""What is measured: files in process and as commands, the services' loop and replicas, services on files."""
 
 
 def _peer():

@@ -8,6 +8,7 @@ hard link, and flushes their folder. Nothing is validated, looked up, marked or 
 import json
 import os
 import sqlite3
+import time
 from multiprocessing import get_context
 
 BATCH = 64
@@ -39,14 +40,12 @@ class BareLoop:
         self._child.start()
         theirs.close()
 
-    def publish(self, values):
-        """Put events in."""
+    def through(self, names):
+        """Take exposures of these names through; return the seconds that it takes."""
+        events = [(json.dumps({"name": name}).encode(),) for name in names]
         with self._transaction():
-            self._db.executemany("INSERT INTO source (value) VALUES (?)", [(value,) for value in values])
-
-    def run(self):
-        """Take all events through; return how many there were."""
-        number = 0
+            self._db.executemany("INSERT INTO source (value) VALUES (?)", events)
+        began = time.perf_counter()
         while rows := self._db.execute(
             "SELECT n, value FROM source WHERE n > (SELECT n FROM done) ORDER BY n LIMIT ?", (BATCH,)
         ).fetchall():
@@ -57,14 +56,19 @@ class BareLoop:
             with self._transaction():
                 self._db.executemany("INSERT INTO target (value) VALUES (?)", outputs)
                 self._db.execute("UPDATE done SET n = ?", (rows[-1][0],))
-            number += len(rows)
-        return number
+        return time.perf_counter() - began
 
     def close(self):
         """End the child."""
         self._pipe.close()
         self._child.join()
         self._db.close()
+
+    def __enter__(self):
+        return self
+
+    def __exit__(self, *_):
+        self.close()
 
     def _transaction(self):
         self._db.execute("BEGIN IMMEDIATE")

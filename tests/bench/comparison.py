@@ -23,7 +23,14 @@ class Bound:
 
 FASTER_IN_PROCESS = Bound(8.0, True, "at least 8x")
 FASTER_AS_PROCESS = Bound(5.0, True, "at least 5x")
+FASTER_SEPARATE = Bound(5.0, True, "at least 5x")
+HALF = Bound(0.5, True, "at least 0.5x")
 MEMORY = Bound(1 / 3, False, "at most 1/3")
+
+
+def linear(number):
+    """Return the bound on how many times faster so many replicas are: within 15 % of linear."""
+    return Bound(0.85 * number, True, f"at least {0.85 * number:.2g}x")
 
 
 @dataclass

@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.bench import workers
+from tests.bench import services, workers
 from tests.bench.comparison import alternate
 
 PEER_COMMAND = (
@@ -48,6 +48,23 @@ class Bench:
             sides["peer"] = self._start_theirs()
             way = self._their_way("Detector1Pipeline", self._raw, sides["peer"])
             ways = {"ours": ways["ours"], "peer": way, **ways}
+        return self._alternated(ways, sides)
+
+    def loop(self):
+        """The services' loop beside a bare one, and single events."""
+        return services.loop(self._work, self._rounds, self._say)
+
+    def replicas(self):
+        """One, two and four processes of a service."""
+        return services.replicas(self._work, self._rounds, self._say)
+
+    def services(self):
+        """Raw to rate from event in to event out: a fused service, two separate ones, the peer."""
+        sides = services.open_roads(self._work, self._env, self._raw)
+        ways = {name: road.through for name, road in sides.items()}
+        if self._peer:
+            sides["peer"] = self._start_theirs()
+            ways["peer"] = self._their_way("Detector1Pipeline", self._raw, sides["peer"])
         return self._alternated(ways, sides)
 
     def ramp_stored(self):

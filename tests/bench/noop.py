@@ -1,27 +1,24 @@
-"""Services of stages that do next to nothing, each a process of its own, on an embedded bus.
+"""Services of a stage that does next to nothing, each a process of its own, on an embedded bus.
 
-``python -m tests.bench.noop FOLDER`` is one: it runs until SIGTERM. The stage is that of the service's tests: a product
-of a kilobyte, flushed to the disk; an exposure whose name begins with ``sleeps_`` takes a while.
+``python -m tests.bench.noop FOLDER`` is one: it runs until SIGTERM. The stage is that of the service's tests:
+a product of a kilobyte, flushed to the disk; an exposure whose name begins with ``sleeps_`` takes a while.
 """
 
 import os
 import secrets
-import subprocess
 import sys
 import time
 from pathlib import Path
-from statistics import median
 
 from streams.bus.protocol import PARTITIONS, partition_of
 from streams.envelope import pack
 from streams.service.loop import Service
 from streams.service.options import ServiceOptions
 from streams.service.serving import Stopping
-from streams.site import Address, Site, open_site
-from tests.bench.workers import ROOT, Failed
+from streams.site import Address, open_site
+from tests.bench.processes import Processes
 from tests.streams.service.support import TO_RAMP, raw, write_crds
 
-PATIENCE = 600.0
 SLEEP = 0.2
 """Seconds that a sleeping exposure takes."""
 
@@ -44,53 +41,29 @@ class Replicas:
 
     def __init__(self, folder, number=1):
         folder.mkdir(parents=True)
-        environment = {**os.environ, **write_crds(folder), "CALSTREAM_TEST_SLEEP": str(SLEEP)}
+        env = {**os.environ, **write_crds(folder), "CALSTREAM_TEST_SLEEP": str(SLEEP)}
         for name in ("CRDS_SERVER_URL", "CALSTREAM_TEST_NOTES"):
-            environment.pop(name, None)
-        self.site: Site = open_site(address(folder))
-        self._log = folder / "service.log"
-        with self._log.open("w") as log:
-            self._processes = [
-                subprocess.Popen(
-                    [sys.executable, "-m", "tests.bench.noop", str(folder)],
-                    cwd=ROOT,
-                    env=environment,
-                    stdin=subprocess.DEVNULL,
-                    stdout=log,
-                    stderr=log,
-                )  # fmt: skip
-                for _ in range(number)
-            ]
-        self._wait(lambda: sum(bool(m.positions) for m in self.site.bus.members("to_ramp")) == number)
-        for _ in range(2):  # every process has done some, and imported what that takes
-            self.through([f"first-{secrets.token_hex(4)}-{n}" for n in range(PARTITIONS * 2)])
-
-    @property
-    def pids(self):
-        """Return the processes."""
-        return [process.pid for process in self._processes]
+            env.pop(name, None)
+        self._site = open_site(address(folder))
+        command = [sys.executable, "-m", "tests.bench.noop", str(folder)]
+        self._processes = Processes([command] * number, env, folder / "service.log")
+        holders = self._site.bus.members
+        self._processes.wait(lambda: sum(bool(member.positions) for member in holders("to_ramp")) == number)
+        self.through(named(2, "first"))  # each has done some, and imported what that takes
 
     def through(self, names):
         """Publish exposures of these names at once; return the seconds until the last one's event is out."""
-        events = [pack(raw(self.site, name)) for name in names]
-        bus = self.site.bus
-        before = self._out()
+        events = [pack(raw(self._site, name)) for name in names]
+        bus, before = self._site.bus, self._out()
         began = time.time()
         bus.publish(events)
-        self._wait(lambda: self._out() == before + len(events))
+        self._processes.wait(lambda: self._out() == before + len(events))
         return max(message.timestamp for message in bus.read("ramp", began)) - began
-
-    def latency(self, number):
-        """Return the median seconds from event in to event out of exposures that come one by one."""
-        return median(self.through([f"single-{secrets.token_hex(6)}"]) for _ in range(number))
 
     def close(self):
         """Stop the processes."""
-        for process in self._processes:
-            process.terminate()
-        for process in self._processes:
-            process.wait()
-        self.site.bus.close()
+        self._processes.stop()
+        self._site.bus.close()
 
     def __enter__(self):
         return self
@@ -99,27 +72,17 @@ class Replicas:
         self.close()
 
     def _out(self):
-        return sum(self.site.bus.offsets_at("ramp", float("inf")).values())
-
-    def _wait(self, condition):
-        end = time.monotonic() + PATIENCE
-        while not condition():
-            if time.monotonic() > end or any(process.poll() is not None for process in self._processes):
-                raise Failed(f"a service does not go on, see {self._log}")
-            time.sleep(0.02)
+        return sum(self._site.bus.offsets_at("ramp", float("inf")).values())
 
 
-def balanced(each, prefix="sleeps"):
-    """Return names of which so many fall on each partition."""
-    token, found = secrets.token_hex(4), {number: [] for number in range(PARTITIONS)}
-    count = 0
+def named(each, what):
+    """Return new names of which so many fall on each partition; `what` says what such an exposure does."""
+    found = {number: [] for number in range(PARTITIONS)}
     while any(len(names) < each for names in found.values()):
-        name = f"{prefix}_{token}-{count}"
-        names = found[partition_of(name)]
-        if len(names) < each:
+        name = f"{what}_{secrets.token_hex(6)}"
+        if len(names := found[partition_of(name)]) < each:
             names.append(name)
-        count += 1
-    return [name for names in found.values() for name in names]
+    return [name for names in zip(*found.values(), strict=True) for name in names]
 
 
 def main(folder):

@@ -1,10 +1,19 @@
 """The bench's tables and its file of results."""
 
 import json
+from statistics import median
 
 from rich.table import Table
 
-from tests.bench.comparison import FASTER_AS_PROCESS, FASTER_IN_PROCESS, MEMORY, ratio
+from tests.bench.comparison import (
+    FASTER_AS_PROCESS,
+    FASTER_IN_PROCESS,
+    FASTER_SEPARATE,
+    HALF,
+    MEMORY,
+    linear,
+    ratio,
+)
 
 OURS_ONLY = "-"
 ORDER = (
@@ -49,6 +58,27 @@ class Report:
         again = f"{ratio(cut, fused, 'seconds'):.2f}x"
         self._rows.append((what, f"+{longer:.2f} s", OURS_ONLY, again, "of the fused stage's time", ""))
 
+    def loops(self, measured, alone, events):
+        """Add rows on the services' loop: events a second beside a bare one, and what a single one takes."""
+        mine, bare = measured["ours"], measured["bare"]
+        self.results["services: loop"] = {name: samples.taken for name, samples in measured.items()}
+        self.results["services: single events"] = alone
+        what = f"services: no-op loop, bare {events / bare.median('seconds'):.0f}/s"
+        text = self._judgement(what.partition(",")[0], ratio(bare, mine, "seconds"), HALF)
+        self._rows.append((what, f"{events / mine.median('seconds'):.0f}/s", OURS_ONLY, *text))
+        shown = f"{1e3 * median(alone):.0f} ms"
+        self._rows.append(("services: single event, in to out", shown, OURS_ONLY, "", "aim: 50 ms", ""))
+
+    def replicas(self, measured):
+        """Add rows on replicas: how many times faster than one."""
+        self.results["services: replicas"] = {number: one.taken for number, one in measured.items()}
+        for number, samples in measured.items():
+            what = f"services: {number} replicas, a stage that sleeps"
+            text = ("", "", "")
+            if number > 1:
+                text = self._judgement(what, ratio(measured[1], samples, "seconds"), linear(number))
+            self._rows.append((what, _seconds(samples.median("seconds")), OURS_ONLY, *text))
+
     def table(self):
         """Return the table of comparisons."""
         table = Table(title="Medians over rounds; ratios: median of each round's", title_justify="left")
@@ -90,7 +120,7 @@ class Report:
     def _judgement(self, what, value, bound):
         if value is None:
             return "", bound.text if bound else "", "[yellow]not compared[/]" if bound else ""
-        shown = f"{value:.2f}" if "memory" in what else f"{value:.1f}x"
+        shown = f"{value:.2f}" if "memory" in what else f"{value:.1f}x" if value >= 3 else f"{value:.2f}x"
         if bound is None:
             return shown, "", ""
         met = bound.met(value) if self._judged else None
@@ -104,6 +134,13 @@ def fill(report, measured, whole):
     report.comparison("raw to rate, warm", measured["ours"], measured.get("peer"), FASTER_IN_PROCESS, MEMORY)
     report.comparison("raw to rate, whole process", whole["ours"], whole.get("peer"), FASTER_AS_PROCESS)
     report.comparison("same, recipe baseline, warm", measured["ours, recipe baseline"], measured.get("peer"))
+
+
+def fill_services(report, measured):
+    """Add what is promised of warm services, from event in to event out."""
+    fused, separate, peer = measured["fused"], measured["separate"], measured.get("peer")
+    report.comparison("services: raw to rate, fused", fused, peer, FASTER_IN_PROCESS, MEMORY)
+    report.comparison("services: raw to rate, separate", separate, peer, FASTER_SEPARATE)
 
 
 def _with_rest(samples):

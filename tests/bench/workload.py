@@ -42,6 +42,10 @@ class Downlink:
     crds: Path
 
 
+NOTHING = Downlink((Path("nothing"),), Path("nothing"))
+"""For what needs none."""
+
+
 def simulated(workload, out, say):
     """Return a workload's files, simulated unless they are there, made by this simulator.
 

@@ -40,7 +40,7 @@ class Life:
 
     @property
     def growth(self):
-        """Return by how many bytes it grew over the second half of the work; None where it did not live then."""
+        """Return by how many bytes it grew over the second half of the work; None if it was gone by then."""
         late = self.second_half()
         if len({done for done, _ in late}) < 2:
             return None
