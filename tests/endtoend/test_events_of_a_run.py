@@ -31,13 +31,13 @@ def test_a_mosaic_s_event_counts_its_inputs(processed, process, tmp_path):
 def test_the_primary_product_appears_last(uncal, process, tmp_path, monkeypatch):
     """So that whoever sees it finds the others there."""
     seen = []
-    link = folder._link
+    link = folder.link
 
     def watched(source, target):
         link(source, target)
         seen.append(target.name.removesuffix(".fits").rpartition("_")[2])
 
-    monkeypatch.setattr(folder, "_link", watched)
+    monkeypatch.setattr(folder, "link", watched)
     assert not process(uncal, out=tmp_path, until="rate").failed
     assert seen == ["rateints", "rate"]
 
