@@ -1,0 +1,115 @@
+"""Where the brokers are, how to get in, and the clients that do."""
+
+from __future__ import annotations
+
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field
+from typing import Any, Final
+from urllib.parse import parse_qsl, urlsplit
+
+from kafka import KafkaConsumer, KafkaProducer
+from kafka.admin import KafkaAdminClient
+
+from schemas.errors import UsageError
+from streams.bus.kafka.failures import told
+
+PREFIX: Final = "CALSTREAM_KAFKA_"
+"""Of the environment variables, as ``CALSTREAM_KAFKA_SASL_MECHANISM``."""
+
+PUBLIC: Final = ("security_protocol", "sasl_mechanism", "ssl_cafile", "ssl_certfile", "ssl_keyfile")
+"""Options that a URL may name too, after ``?``."""
+
+SECRET: Final = ("sasl_plain_username", "sasl_plain_password", "ssl_password")
+"""Options that only the environment gives: URLs are shown and logged."""
+
+LARGEST: Final = 16 * 1024 * 1024
+"""Bytes of the longest message that any topic may take."""
+
+BACKOFF: Final = 10
+"""Milliseconds: a transaction right after another is told to wait, and with the default waits 100."""
+
+_NO_BROKER: Final = 15_000
+"""Milliseconds to find one."""
+
+
+@dataclass(frozen=True)
+class Connection:
+    """Addresses of brokers, and the options of a client that may talk to them.
+
+    Attributes
+    ----------
+    servers : tuple of str
+        ``HOST:PORT``.
+    options : mapping
+        Of kafka-python's clients.
+    """
+
+    servers: tuple[str, ...]
+    options: Mapping[str, Any] = field(default_factory=dict, repr=False)
+
+    @classmethod
+    def of(cls, url: str, environ: Mapping[str, str] = os.environ) -> Connection:
+        """Return what ``kafka://HOST:PORT[,HOST:PORT][?OPTION=VALUE]`` and the environment say; the URL wins.
+
+        Raises
+        ------
+        UsageError
+            If the URL is no such URL.
+        """
+        parts = urlsplit(url)
+        servers = tuple(one for one in parts.netloc.split(",") if one)
+        if parts.scheme != "kafka" or not servers or parts.path not in ("", "/"):
+            raise UsageError(f"{url!r} is no bus; write kafka://HOST:PORT[,HOST:PORT]")
+        if "@" in parts.netloc:
+            raise UsageError(
+                f"no user or password in the URL of a bus; set {PREFIX}SASL_PLAIN_USERNAME and _PASSWORD"
+            )
+        for server in servers:
+            host, _, port = server.rpartition(":")
+            if not host or not port.isdecimal():
+                raise UsageError(f"{server!r} in {url!r} is no address; write HOST:PORT")
+        asked = dict(parse_qsl(parts.query))
+        if unknown := asked.keys() - set(PUBLIC):
+            raise UsageError(f"{url!r}: unknown option {min(unknown)!r}; there are {', '.join(PUBLIC)}")
+        given = {name: environ.get(PREFIX + name.upper()) for name in (*PUBLIC, *SECRET)}
+        return cls(servers, {name: value for name, value in given.items() if value} | asked)
+
+    def admin(self) -> Any:
+        """Return a client for topics and groups; it may be used by several threads."""
+        with told(f"no Kafka broker answers at {','.join(self.servers)}"):
+            return KafkaAdminClient(**self._common())
+
+    def consumer(self, **more: Any) -> Any:
+        """Return a client that reads what was committed, from the beginning, and commits nothing itself."""
+        with told(f"no Kafka broker answers at {','.join(self.servers)}"):
+            return KafkaConsumer(
+                **self._common(),
+                isolation_level="read_committed",
+                auto_offset_reset="earliest",
+                enable_auto_commit=False,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+                **more,
+            )
+
+    def producer(self, **more: Any) -> Any:
+        """Return a client that writes."""
+        with told(f"no Kafka broker answers at {','.join(self.servers)}"):
+            return KafkaProducer(
+                **self._common(),
+                max_request_size=LARGEST + 1024 * 1024,
+                allow_auto_create_topics=False,
+                metrics_enabled=False,
+                **more,
+            )
+
+    def _common(self) -> dict[str, Any]:
+        return {
+            "bootstrap_servers": list(self.servers),
+            "client_id": "calstream",
+            "retry_backoff_ms": BACKOFF,
+            "reconnect_backoff_max_ms": 1000,
+            "bootstrap_timeout_ms": _NO_BROKER,
+            **self.options,
+        }

@@ -1,0 +1,168 @@
+"""A member of a consumer group on Kafka."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Mapping, Sequence
+
+from kafka import TopicPartition
+from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
+from kafka.errors import KafkaError
+from kafka.structs import OffsetAndMetadata
+
+from streams.bus.kafka.connection import Connection
+from streams.bus.kafka.failures import LOST, Fenced, failure, is_any, told
+from streams.bus.kafka.messages import partition_at
+from streams.bus.kafka.ownership import ExclusiveAssignor, Ownership
+from streams.bus.kafka.pump import Pump
+from streams.bus.kafka.topics import TopicBook
+from streams.bus.kafka.transactions import Transactions
+from streams.bus.protocol import Message, Outgoing, PartitionLost, Position
+
+
+class KafkaMember:
+    """A consumer of a :class:`KafkaBus`; used by one thread.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where to.
+    book : TopicBook
+        Its topics.
+    group : str
+        Which group to join.
+    topics : tuple of str
+        What to read.
+    identity : tuple of str
+        Its name (empty: a new one at each start), by which it gets its partitions back, and its transactional
+        id, by which it ends what it had begun.
+    lease : float
+        Seconds after which it counts as dead.
+    exclusive : bool
+        Whether one member holds everything.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        book: TopicBook,
+        group: str,
+        topics: tuple[str, ...],
+        identity: tuple[str, str],
+        lease: float,
+        exclusive: bool,
+    ) -> None:
+        name, transactional = identity
+        self._book, self._group = book, group
+        self._transactions = Transactions(connection, transactional)
+        with told(f"group {group} cannot be joined"):
+            self._transactions.prepare()
+        self._ownership = Ownership()
+        self._unsettled = False
+        self._fenced: Fenced | None = None
+        milliseconds = round(lease * 1000)
+        client = connection.consumer(
+            group_id=group,
+            group_instance_id=name or None,
+            partition_assignment_strategy=[ExclusiveAssignor() if exclusive else CooperativeStickyAssignor()],
+            session_timeout_ms=milliseconds,
+            heartbeat_interval_ms=max(100, milliseconds // 20),
+            max_poll_interval_ms=3 * milliseconds,
+        )
+        self._pump = Pump(client, topics, self._ownership, lease)
+        with told(f"group {group} cannot be joined"):
+            self._pump.wait_for_membership(lease)
+
+    def poll(self, timeout: float, limit: int = 64) -> list[Message]:
+        """Return up to `limit` messages behind the last ones polled, waiting `timeout` seconds at most.
+
+        Raises
+        ------
+        Retriable
+            If a transaction has failed and the brokers cannot yet say what became of it.
+        Fenced
+            If another process has the name of this one.
+        """
+        self._demand_our_name()
+        if self._unsettled:
+            self.rewind()
+        with told(f"group {self._group} cannot be read"):
+            return self._pump.take(timeout, limit)
+
+    def keep(self) -> Mapping[Position, int]:
+        """Renew the membership without taking messages; return what is held, with the epoch of each."""
+        self._demand_our_name()
+        with self._pump.alive(), told(f"group {self._group} cannot be kept up with"):
+            self._pump.demand()
+            return self._ownership.positions()
+
+    def commit(self, consumed: Iterable[Message], outputs: Sequence[Outgoing] = ()) -> None:
+        """Publish `outputs` and mark `consumed`, and all before them, as done: both or neither.
+
+        Raises
+        ------
+        PartitionLost
+            If a partition of a consumed message has changed hands since it was polled.
+        UsageError
+            If a message cannot be sent.
+        Retriable
+            If Kafka fails: what was polled so far comes again, unless it turns out to be done.
+        Fenced
+            If another process has the name of this one.
+        """
+        self._demand_our_name()
+        done = list(consumed)
+        if not done and not outputs:
+            return
+        with self._pump.alive():
+            # First: if the group goes on without us from here, the broker knows that this one is old.
+            membership = self._pump.membership
+            held = self._ownership.positions()
+            lost = {m.position for m in done if membership is None or held.get(m.position) != m.epoch}
+            if lost:
+                raise PartitionLost(lost)
+            topics = self._book.check(outputs)
+            try:
+                self._transactions.run(outputs, topics, _ends(done), membership)
+            except KafkaError as error:
+                self._start_over(error, {m.position for m in done})
+
+    def rewind(self) -> None:
+        """Go back to the committed offsets: what was polled and not committed comes again.
+
+        Raises
+        ------
+        Retriable
+            If the brokers do not answer.
+        """
+        self._demand_our_name()
+        self._unsettled = True
+        with self._pump.alive(), told(f"group {self._group} cannot go back to what is committed"):
+            self._transactions.prepare()  # so that nothing of ours is half done
+            self._pump.go_back()
+        self._unsettled = False
+
+    def close(self) -> None:
+        """Leave the group; a member with a name keeps its place there for the lease."""
+        self._transactions.close()
+        self._pump.close()
+
+    def _start_over(self, error: KafkaError, positions: set[Position]) -> None:
+        told_as = failure(error, f"what group {self._group} has done could not be committed")
+        self._ownership.renew()
+        self._unsettled = True
+        if isinstance(told_as, Fenced):
+            self._fenced = told_as
+        elif positions and is_any(error, LOST):
+            raise PartitionLost(positions) from error
+        raise told_as from error
+
+    def _demand_our_name(self) -> None:
+        if self._fenced is not None:
+            raise self._fenced
+
+
+def _ends(done: Sequence[Message]) -> dict[TopicPartition, OffsetAndMetadata]:
+    ends: dict[Position, int] = {}
+    for message in done:
+        ends[message.position] = max(ends.get(message.position, 0), message.offset + 1)
+    return {partition_at(position): OffsetAndMetadata(end, "", -1) for position, end in ends.items()}
