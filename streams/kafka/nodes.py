@@ -49,6 +49,9 @@ class Node:
             number = int((self.folder / "pid").read_text())
         except (OSError, ValueError):
             return None
+        child = _CHILDREN.get(number)
+        if child is not None:
+            return None if child.poll() is not None else number
         return number if str(self._properties) in _command_line(number) else None
 
     def configure(self, properties: str) -> None:
@@ -130,9 +133,6 @@ def _send(pid: int, number: int) -> None:
 
 def _command_line(pid: int) -> str:
     """Return how a process was started, or an empty string: its number may be another process's by now."""
-    child = _CHILDREN.get(pid)
-    if child is not None and child.poll() is not None:
-        return ""
     try:
         return Path(f"/proc/{pid}/cmdline").read_bytes().replace(b"\0", b" ").decode(errors="replace")
     except OSError:

@@ -6,19 +6,21 @@ import math
 import os
 import re
 import threading
+import time
 import uuid
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from typing import Final
 
 from kafka import TopicPartition
-from kafka.errors import GroupIdNotFoundError, NoError
+from kafka.errors import NoError
 
 from schemas.errors import UsageError
 from streams.bus.kafka.connection import PREFIX, Connection
 from streams.bus.kafka.failures import told
+from streams.bus.kafka.groups import described
 from streams.bus.kafka.member import KafkaMember
-from streams.bus.kafka.messages import from_wire, message_of, partition_at, position_of, to_wire
-from streams.bus.kafka.reading import offsets_at, records
+from streams.bus.kafka.messages import message_of, partition_at, position_of, to_wire
+from streams.bus.kafka.reading import committed, offsets_at, records
 from streams.bus.kafka.topics import TopicBook
 from streams.bus.kafka.transactions import Transactions
 from streams.bus.protocol import PARTITIONS, Member, Message, Outgoing, Position, Topic
@@ -108,18 +110,12 @@ class KafkaBus:
             self._connection, self._book, group, names, (name, transactional), self._lease, exclusive
         )
         self._members.append(member)
+        self._gather(group, member)
         return member
 
     def members(self, group: str) -> list[Member]:
         """Return the living members of a group."""
-        with told(f"group {group} cannot be looked up"):
-            found = self._admin.describe_groups([group])[group]
-        if found["error"] and GroupIdNotFoundError.__name__ not in found["error"]:
-            raise UsageError(f"group {group} cannot be looked up: {found['error']}")
-        return [
-            Member(name=one.get("group_instance_id") or one["member_id"], positions=_assigned(one))
-            for one in found["members"]
-        ]
+        return list(described(self._admin, group).members)
 
     def committed(self, group: str, topics: Iterable[str]) -> dict[Position, int]:
         """Return the committed offset of every partition of `topics`; 0 where there is none."""
@@ -157,17 +153,17 @@ class KafkaBus:
         Where it is far behind, the marks that Kafka puts behind each transaction are counted too.
         """
         names = list(topics)
-        committed = self._committed(group, names)
+        done = self._committed(group, names)
         with told(f"the lag of group {group} cannot be looked up"):
-            ends = offsets_at(self._admin, list(committed), math.inf)
-            first = offsets_at(self._admin, list(committed), -math.inf)
-            return {name: self._behind(name, committed, first, ends) for name in names}
+            ends = offsets_at(self._admin, list(done), math.inf)
+            first = offsets_at(self._admin, list(done), -math.inf)
+            return {name: self._behind(name, done, first, ends) for name in names}
 
     def read(self, topic: str, since: float = -math.inf) -> Iterator[Message]:
         """Yield the messages of a topic that were published from a time on, in order of their publishing.
 
-        Kafka's clock has milliseconds: of two messages of the same one, either may come first, unless they
-        have one key.
+        Kafka's clock has milliseconds: of two messages of the same one that were not published together,
+        either may come first, unless they have one key.
         """
         partitions = self._partitions([topic])
         with told(f"{topic} cannot be read"):
@@ -181,6 +177,16 @@ class KafkaBus:
             member.close()
         self._publisher.close()
         self._admin.close()
+
+    def _gather(self, group: str, member: KafkaMember) -> None:
+        """Wait until the group has shared its partitions anew, but not for others that are slow."""
+        deadline = time.monotonic() + self._lease
+        while time.monotonic() < deadline:
+            member.keep()
+            found = described(self._admin, group)
+            if found.settled and found.held == {position_of(p) for p in self._partitions(found.topics)}:
+                return
+            time.sleep(0.05)
 
     def _read(
         self,
@@ -198,11 +204,11 @@ class KafkaBus:
     def _behind(
         self,
         topic: str,
-        committed: Mapping[TopicPartition, int],
+        done: Mapping[TopicPartition, int],
         first: Mapping[TopicPartition, int],
         ends: Mapping[TopicPartition, int],
     ) -> int:
-        starts = {p: max(committed[p], first[p]) for p in self._partitions([topic])}
+        starts = {p: max(done[p], first[p]) for p in self._partitions([topic])}
         distance = sum(max(0, ends[p] - start) for p, start in starts.items())
         if not distance or distance > _COUNTED:
             return distance
@@ -211,8 +217,7 @@ class KafkaBus:
     def _committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         partitions = self._partitions(topics)
         with told(f"the offsets of group {group} cannot be looked up"):
-            found = self._admin.list_group_offsets({group: partitions})[group]
-        return {p: max(0, found[p].offset) if p in found else 0 for p in partitions}
+            return committed(self._connection, self._admin, group, partitions)
 
     def _partitions(self, topics: Iterable[str]) -> list[TopicPartition]:
         return [
@@ -220,14 +225,3 @@ class KafkaBus:
             for name, known in self._book.demand(topics).items()
             for partition in range(known.partitions)
         ]
-
-
-def _assigned(member: Mapping[str, object]) -> frozenset[Position]:
-    assignment = member.get("member_assignment")
-    if not isinstance(assignment, Mapping):
-        return frozenset()
-    return frozenset(
-        (from_wire(one["topic"]), partition)
-        for one in assignment["assigned_partitions"]
-        for partition in one["partitions"]
-    )

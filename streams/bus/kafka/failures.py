@@ -32,6 +32,7 @@ _REFUSED: Final = (
     errors.MessageSizeTooLargeError,
     errors.RecordListTooLargeError,
     errors.InvalidRecordError,
+    errors.InvalidTimestampError,
     errors.InvalidTopicError,
     errors.UnknownTopicOrPartitionError,
     errors.TopicAuthorizationFailedError,

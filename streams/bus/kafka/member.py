@@ -4,15 +4,13 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping, Sequence
 
-from kafka import TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
 from streams.bus.kafka.connection import Connection
 from streams.bus.kafka.failures import LOST, Fenced, failure, is_any, told
 from streams.bus.kafka.messages import partition_at
-from streams.bus.kafka.ownership import ExclusiveAssignor, Ownership
+from streams.bus.kafka.ownership import Assignor, Ownership
 from streams.bus.kafka.pump import Pump
 from streams.bus.kafka.topics import TopicBook
 from streams.bus.kafka.transactions import Transactions
@@ -58,12 +56,14 @@ class KafkaMember:
             self._transactions.prepare()
         self._ownership = Ownership()
         self._unsettled = False
+        self._closed = False
         self._fenced: Fenced | None = None
+        self._committed: dict[Position, tuple[int, int]] = {}
         milliseconds = round(lease * 1000)
         client = connection.consumer(
             group_id=group,
             group_instance_id=name or None,
-            partition_assignment_strategy=[ExclusiveAssignor() if exclusive else CooperativeStickyAssignor()],
+            partition_assignment_strategy=[Assignor(self._ownership, exclusive)],
             session_timeout_ms=milliseconds,
             heartbeat_interval_ms=max(100, milliseconds // 20),
             max_poll_interval_ms=3 * milliseconds,
@@ -83,7 +83,7 @@ class KafkaMember:
             If another process has the name of this one.
         """
         self._demand_our_name()
-        if self._unsettled:
+        if self._unsettled and not self._closed:
             self.rewind()
         with told(f"group {self._group} cannot be read"):
             return self._pump.take(timeout, limit)
@@ -121,10 +121,13 @@ class KafkaMember:
             if lost:
                 raise PartitionLost(lost)
             topics = self._book.check(outputs)
+            ends = self._ends(done)
+            offsets = {partition_at(at): OffsetAndMetadata(end, "", -1) for at, (_, end) in ends.items()}
             try:
-                self._transactions.run(outputs, topics, _ends(done), membership)
+                self._transactions.run(outputs, topics, offsets, membership)
             except KafkaError as error:
                 self._start_over(error, {m.position for m in done})
+            self._committed.update(ends)
 
     def rewind(self) -> None:
         """Go back to the committed offsets: what was polled and not committed comes again.
@@ -143,8 +146,10 @@ class KafkaMember:
 
     def close(self) -> None:
         """Leave the group; a member with a name keeps its place there for the lease."""
-        self._transactions.close()
-        self._pump.close()
+        if not self._closed:
+            self._closed = True
+            self._transactions.close()
+            self._pump.close()
 
     def _start_over(self, error: KafkaError, positions: set[Position]) -> None:
         told_as = failure(error, f"what group {self._group} has done could not be committed")
@@ -160,9 +165,12 @@ class KafkaMember:
         if self._fenced is not None:
             raise self._fenced
 
-
-def _ends(done: Sequence[Message]) -> dict[TopicPartition, OffsetAndMetadata]:
-    ends: dict[Position, int] = {}
-    for message in done:
-        ends[message.position] = max(ends.get(message.position, 0), message.offset + 1)
-    return {partition_at(position): OffsetAndMetadata(end, "", -1) for position, end in ends.items()}
+    def _ends(self, done: Sequence[Message]) -> dict[Position, tuple[int, int]]:
+        """Return epoch and offset behind the last of `done`, where that is news."""
+        ends: dict[Position, tuple[int, int]] = {}
+        for message in done:
+            end = message.epoch, message.offset + 1
+            known = ends.get(message.position) or self._committed.get(message.position)
+            if known is None or known < end:
+                ends[message.position] = end
+        return ends

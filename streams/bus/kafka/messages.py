@@ -13,6 +13,10 @@ _PLUS: Final = "_plus_"
 """Kafka has no + in names."""
 
 
+RANK: Final = "calstream_rank"
+"""Header: which message of its transaction it is."""
+
+
 def to_wire(name: str) -> str:
     """Return Kafka's name of a topic.
 
@@ -41,6 +45,12 @@ def partition_at(position: Position) -> TopicPartition:
     return TopicPartition(to_wire(position[0]), position[1])
 
 
+def order_of(record: Any) -> tuple[int, int, int]:
+    """Return by what records of different partitions are put in order: time, place in a transaction."""
+    rank = next((value or b"" for name, value in record.headers if name == RANK), b"")
+    return record.timestamp, int(rank) if rank.isdigit() else 0, record.partition
+
+
 def message_of(record: Any, epoch: int = 0) -> Message:
     """Return a record of kafka-python as a message; bytes that are no text are replaced.
 
@@ -55,7 +65,9 @@ def message_of(record: Any, epoch: int = 0) -> Message:
         topic=from_wire(record.topic),
         key=(record.key or b"").decode(errors="replace"),
         value=record.value or b"",
-        headers={name: (value or b"").decode(errors="replace") for name, value in record.headers},
+        headers={
+            name: (value or b"").decode(errors="replace") for name, value in record.headers if name != RANK
+        },
         partition=record.partition,
         offset=record.offset,
         timestamp=record.timestamp / 1000,

@@ -4,15 +4,19 @@ from __future__ import annotations
 
 import threading
 from collections import defaultdict
-from collections.abc import Iterable
-from typing import Any
+from collections.abc import Iterable, Mapping
+from typing import Any, Final
 
 from kafka import ConsumerRebalanceListener, TopicPartition
-from kafka.coordinator.assignors.cooperative_sticky import CooperativeStickyAssignor
-from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment
+from kafka.coordinator.assignors.abstract import AbstractPartitionAssignor, RebalanceProtocol
+from kafka.protocol.consumer.metadata import ConsumerProtocolAssignment, ConsumerProtocolSubscription
 
 from streams.bus.kafka.messages import position_of
 from streams.bus.protocol import Position
+from streams.bus.sharing import Subscriber, owners
+
+_VERSION: Final = 1
+"""Of the group protocol: the first in which members tell what they hold."""
 
 
 class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
@@ -65,31 +69,73 @@ class Ownership(ConsumerRebalanceListener):  # type: ignore[misc]
             return dict(self._epochs)
 
 
-class ExclusiveAssignor(CooperativeStickyAssignor):  # type: ignore[misc]
-    """Gives everything to one member, the one that has it already; the others stand by."""
+class Assignor(AbstractPartitionAssignor):  # type: ignore[misc]
+    """Shares partitions as every bus does, step by step: what moves is taken from one before another gets it.
 
-    name = "calstream-exclusive"
+    Parameters
+    ----------
+    ownership : Ownership
+        Of the member that this one is of.
+    exclusive : bool
+        Whether one member holds everything: the one that has most already.
+    """
+
+    def __init__(self, ownership: Ownership, exclusive: bool) -> None:
+        self._ownership, self._exclusive = ownership, exclusive
+
+    @property
+    def name(self) -> str:
+        """Return what all members of a group must agree on."""
+        return "calstream-exclusive" if self._exclusive else "calstream-sharing"
+
+    def supported_protocols(self) -> list[RebalanceProtocol]:
+        """Return that partitions which stay are not taken away meanwhile."""
+        return [RebalanceProtocol.COOPERATIVE]
+
+    def metadata(self, topics: Iterable[str]) -> Any:
+        """Return what the member reads and holds, for whoever shares the partitions."""
+        held: dict[str, list[int]] = defaultdict(list)
+        for partition in sorted(self._ownership.held()):
+            held[partition.topic].append(partition.partition)
+        kind = ConsumerProtocolSubscription.TopicPartition
+        owned = [kind(topic=topic, partitions=numbers) for topic, numbers in held.items()]
+        return ConsumerProtocolSubscription(
+            version=_VERSION, topics=sorted(topics), user_data=b"", owned_partitions=owned
+        )
 
     def assign(self, cluster: Any, members: Any) -> dict[str, Any]:
-        """Return what each member gets; what another one still holds goes to nobody until that let it go."""
-        owned = {
+        """Return what each member gets now."""
+        claims = {
             one.member_id: {
-                TopicPartition(of.topic, partition)
-                for of in one.metadata.owned_partitions or ()
-                for partition in of.partitions
+                (of.topic, p) for of in one.metadata.owned_partitions or () for p in of.partitions
             }
             for one in members
         }
-        active = min(owned, key=lambda member: (-len(owned[member]), member))
-        elsewhere = set().union(*(held for member, held in owned.items() if member != active))
-        wanted = defaultdict(list)
-        for topic in sorted({topic for one in members for topic in one.metadata.topics}):
-            for partition in sorted(cluster.partitions_for_topic(topic) or ()):
-                if TopicPartition(topic, partition) not in elsewhere:
-                    wanted[topic].append(partition)
-        return {
-            member: ConsumerProtocolAssignment(
-                self.version, list(wanted.items()) if member == active else [], b""
-            )
-            for member in owned
-        }
+        by_age = sorted(claims, key=lambda name: (-len(claims[name]) if self._exclusive else 0, name))
+        number = {name: rank for rank, name in enumerate(by_age, 1)}
+        reads = {one.member_id: frozenset(one.metadata.topics) for one in members}
+        positions = [
+            (topic, p)
+            for topic in sorted(frozenset().union(*reads.values()))
+            for p in sorted(cluster.partitions_for_topic(topic) or ())
+        ]
+        given = owners(
+            [Subscriber(number=number[n], topics=reads[n], exclusive=self._exclusive) for n in claims],
+            positions,
+            {position: number[name] for name, claimed in claims.items() for position in claimed},
+        )
+        return {name: _assignment(name, number[name], given, claims) for name in claims}
+
+    def on_assignment(self, assignment: Any, generation: int) -> None:
+        """Do nothing: the listener is told."""
+
+
+def _assignment(
+    name: str, number: int, given: Mapping[Position, int], claims: Mapping[str, set[Position]]
+) -> ConsumerProtocolAssignment:
+    elsewhere = set().union(*(claimed for other, claimed in claims.items() if other != name))
+    mine: dict[str, list[int]] = defaultdict(list)
+    for (topic, partition), owner in sorted(given.items()):
+        if owner == number and (topic, partition) not in elsewhere:
+            mine[topic].append(partition)
+    return ConsumerProtocolAssignment(_VERSION, list(mine.items()), b"")

@@ -19,12 +19,13 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
-from streams.bus.kafka.messages import message_of, to_wire
+from streams.bus.kafka.messages import message_of, partition_at, to_wire
 from streams.bus.kafka.ownership import Ownership
-from streams.bus.protocol import Message
+from streams.bus.protocol import Message, Position
+from streams.bus.sharing import portions
 
-_AHEAD: Final = 128
-"""Messages that are fetched before they are asked for."""
+_AHEAD: Final = 32
+"""Messages of a partition that are fetched before they are asked for."""
 
 _SLICE: Final = 100
 """Milliseconds of one poll."""
@@ -55,7 +56,8 @@ class Pump:
         self._client, self._ownership, self._lease = client, ownership, lease
         self._topics = [to_wire(topic) for topic in topics]
         self._changed = threading.Condition()
-        self._fetched: deque[Message] = deque()
+        self._fetched: dict[Position, deque[Message]] = {}
+        self._turn_of: Position | None = None
         self._membership: ConsumerGroupMetadata | None = None
         self._failure: BaseException | None = None
         self._back = False
@@ -163,11 +165,9 @@ class Pump:
             return
         if self._back:
             self._seek_committed()
-        full = len(self._fetched) >= _AHEAD
-        self._pause(full)
-        rest = full and not self._rebalancing()
+        rest = self._pause_full() and not self._rebalancing()
         try:
-            polled = self._client.poll(0 if rest else _SLICE, max_records=64)
+            polled = self._client.poll(0 if rest else _SLICE, max_records=_AHEAD)
         except KafkaError as error:
             if not error.retriable:
                 raise
@@ -187,7 +187,8 @@ class Pump:
             for record in records
         ]
         with self._changed:
-            self._fetched.extend(messages)
+            for message in messages:
+                self._fetched.setdefault(message.position, deque()).append(message)
             if membership.state == MemberState.STABLE and membership != self._membership:
                 self._membership = membership
                 self._changed.notify_all()
@@ -196,12 +197,15 @@ class Pump:
 
     def _held(self, limit: int) -> list[Message]:
         epochs = self._ownership.positions()
-        found: list[Message] = []
-        while self._fetched and len(found) < limit:
-            message = self._fetched.popleft()
-            if epochs.get(message.position) == message.epoch:
-                found.append(message)
-        return found
+        for at, queue in list(self._fetched.items()):
+            while queue and queue[0].epoch != epochs.get(at):
+                queue.popleft()
+            if not queue:
+                del self._fetched[at]
+        waiting = {at: len(queue) for at, queue in self._fetched.items()}
+        taken = portions(waiting, limit, self._turn_of)
+        self._turn_of = next(reversed(taken), self._turn_of)
+        return [self._fetched[at].popleft() for at, count in taken.items() for _ in range(count)]
 
     def _seek_committed(self) -> None:
         failed: KafkaError | None = None
@@ -221,12 +225,14 @@ class Pump:
             self._back, self._back_failure = False, failed
             self._changed.notify_all()
 
-    def _pause(self, full: bool) -> None:
-        paused = self._client.paused()
-        if full:
-            self._client.pause(*(self._client.assignment() - paused))
-        elif paused:
-            self._client.resume(*paused)
+    def _pause_full(self) -> bool:
+        """Pause what has enough waiting, and return whether that is everything."""
+        with self._changed:
+            full = {partition_at(at) for at, queue in self._fetched.items() if len(queue) >= _AHEAD}
+        held, paused = self._client.assignment(), self._client.paused()
+        self._client.pause(*(held & full - paused))
+        self._client.resume(*(paused - full))
+        return bool(held) and held <= full
 
     def _rebalancing(self) -> bool:
         return bool(self._client.group_metadata().state == MemberState.REBALANCING)

@@ -14,12 +14,16 @@ from kafka.errors import KafkaTimeoutError
 from kafka.protocol.consumer.offsets import IsolationLevel
 
 from streams.bus.kafka.connection import Connection
+from streams.bus.kafka.messages import order_of
 
 _ENOUGH: Final = 2_000
 """Records of a partition that wait for those of others before it is paused."""
 
 _SLICE: Final = 20
 """Milliseconds of one poll."""
+
+_COMPLETION: Final = 2.0
+"""Seconds within which a transaction that was committed is seen by all."""
 
 _SILENCE: Final = 30.0
 """Seconds after which a broker that says nothing has failed."""
@@ -37,16 +41,65 @@ def offsets_at(admin: Any, partitions: Sequence[TopicPartition], moment: float) 
     moment : float
         Seconds since 1970; infinite for the first offsets or the ends.
     """
-    if math.isinf(moment):
-        wanted: Any = OffsetSpec.LATEST if moment > 0 else OffsetSpec.EARLIEST
-    else:
-        wanted = max(0, math.ceil(round(moment * 1000, 2)))  # Kafka's clock has milliseconds
-    found = admin.list_partition_offsets(
-        dict.fromkeys(partitions, wanted), isolation_level=IsolationLevel.READ_COMMITTED
-    )
-    absent = [partition for partition in partitions if found[partition].offset < 0]
-    ends = offsets_at(admin, absent, math.inf) if absent else {}
-    return {p: ends[p] if p in ends else found[p].offset for p in partitions}
+    if moment == math.inf:
+        return _ends(admin, partitions)
+    wanted = OffsetSpec.EARLIEST
+    if moment > 0:
+        wanted = math.ceil(round(moment * 1000, 2))  # Kafka's clock has milliseconds
+    found = _listed(admin, partitions, wanted, IsolationLevel.READ_COMMITTED)
+    absent = [partition for partition in partitions if found[partition] < 0]
+    return found | (_ends(admin, absent) if absent else {})
+
+
+def _ends(admin: Any, partitions: Sequence[TopicPartition]) -> dict[TopicPartition, int]:
+    """Return the ends of what is committed.
+
+    Kafka says that a transaction is committed before readers see it. So what is there at all is looked at
+    first, and then, for a while, whether it has been committed; what is open after that may be anybody's.
+    """
+    there = _listed(admin, partitions, OffsetSpec.LATEST, IsolationLevel.READ_UNCOMMITTED)
+    deadline = time.monotonic() + _COMPLETION
+    while True:
+        committed = _listed(admin, partitions, OffsetSpec.LATEST, IsolationLevel.READ_COMMITTED)
+        if all(committed[p] >= there[p] for p in partitions) or time.monotonic() > deadline:
+            return committed
+        time.sleep(0.005)
+
+
+def _listed(
+    admin: Any, partitions: Sequence[TopicPartition], wanted: Any, isolation: IsolationLevel
+) -> dict[TopicPartition, int]:
+    found = admin.list_partition_offsets(dict.fromkeys(partitions, wanted), isolation_level=isolation)
+    return {partition: found[partition].offset for partition in partitions}
+
+
+def committed(
+    connection: Connection, admin: Any, group: str, partitions: Sequence[TopicPartition]
+) -> dict[TopicPartition, int]:
+    """Return the committed offset of each partition, 0 where there is none.
+
+    Offsets of a transaction that is being completed are waited for; those of one that stays open are not.
+
+    Parameters
+    ----------
+    connection : Connection
+        Where from.
+    admin : KafkaAdminClient
+        Whom else to ask.
+    group : str
+        Whose.
+    partitions : sequence of TopicPartition
+        Of which.
+    """
+    client = connection.consumer(group_id=group)
+    try:
+        found = {p: client.committed(p, timeout_ms=round(_COMPLETION * 1000)) for p in partitions}
+    except KafkaTimeoutError:
+        listed = admin.list_group_offsets({group: list(partitions)})[group]
+        found = {p: listed[p].offset if p in listed else None for p in partitions}
+    finally:
+        client.close(timeout_ms=1000)
+    return {partition: max(0, offset or 0) for partition, offset in found.items()}
 
 
 def records(
@@ -92,7 +145,7 @@ def _merged(client: Any, ends: Mapping[TopicPartition, int]) -> Iterator[Any]:
             continue
         filled = [queue for queue in waiting.values() if queue]
         if filled:
-            yield min(filled, key=lambda queue: (queue[0].timestamp, queue[0].partition)).popleft()
+            yield min(filled, key=lambda queue: order_of(queue[0])).popleft()
 
 
 def _fill(

@@ -134,7 +134,7 @@ class TopicBook:
             "cleanup.policy": "compact" if topic.compacted else "delete",
             "retention.ms": str(kept),
             "max.message.bytes": str(topic.max_bytes + ROOM),
-            "message.timestamp.type": "LogAppendTime",
+            "message.timestamp.type": "CreateTime",
         }
         return {"num_partitions": self._partitions, "replication_factor": -1, "configs": configs}
 

@@ -11,13 +11,14 @@ from __future__ import annotations
 
 import contextlib
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
 from kafka.errors import KafkaTimeoutError
 
 from streams.bus.kafka.connection import Connection
-from streams.bus.kafka.messages import to_wire
+from streams.bus.kafka.messages import RANK, to_wire
 from streams.bus.kafka.topics import Known
 from streams.bus.protocol import Outgoing, partition_of
 
@@ -115,7 +116,8 @@ def _transact(
     membership: Any,
 ) -> None:
     producer.begin_transaction()
-    sent = [_send(producer, output, topics[output.topic]) for output in outputs]
+    now = round(time.time() * 1000)
+    sent = [_send(producer, one, topics[one.topic], (now, rank)) for rank, one in enumerate(outputs)]
     producer.flush()
     for future in sent:
         future.get(PATIENCE)
@@ -124,14 +126,17 @@ def _transact(
     producer.commit_transaction()
 
 
-def _send(producer: Any, output: Outgoing, topic: Known) -> Any:
+def _send(producer: Any, output: Outgoing, topic: Known, moment: tuple[int, int]) -> Any:
+    """Send a message, with the time of its transaction and its place in it."""
     gone = topic.compacted and not output.value
+    now, rank = moment
     return producer.send(
         to_wire(output.topic),
         value=None if gone else output.value,
         key=output.key.encode(),
-        headers=[(name, value.encode()) for name, value in output.headers.items()],
+        headers=[*((name, value.encode()) for name, value in output.headers.items()), (RANK, b"%d" % rank)],
         partition=partition_of(output.key, topic.partitions),
+        timestamp_ms=now,
     )
 
 

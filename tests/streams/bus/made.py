@@ -17,6 +17,8 @@ from streams.bus import PARTITIONS, Bus, Consumer, Message, Outgoing, Position
 from streams.bus.embedded import EmbeddedBus
 from streams.bus.memory import MemoryBus
 
+from .brokers import empty_bus
+
 DEADLINE = 60.0
 
 
@@ -32,9 +34,13 @@ class Factory:
             pytest.skip(self.lacks[what])
 
 
+_OTHER_CLOCK = {"a clock of our own": "messages are put in order of their times, whoever's clock that was"}
+
 FACTORIES: dict[str, Factory] = {
     "memory": Factory(lambda folder: MemoryBus()),
     "embedded": Factory(EmbeddedBus),
+    "kafka": Factory(lambda folder: empty_bus(1), lacks=_OTHER_CLOCK),
+    "kafka-3": Factory(lambda folder: empty_bus(3), lacks=_OTHER_CLOCK),
 }
 
 
