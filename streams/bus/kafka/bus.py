@@ -135,8 +135,8 @@ class KafkaBus:
         wanted = {partition_at(position): offset for position, offset in offsets.items()}
         if not self.members(group):
             with told(f"the offsets of group {group} cannot be set"):
-                answers = self._admin.reset_group_offsets(group, wanted).values()
-            if all(answer["error"] is NoError for answer in answers):
+                answers = self._admin.reset_group_offsets(group, dict(wanted)).values()
+            if len(answers) == len(wanted) and all(answer["error"] is NoError for answer in answers):
                 return
         raise UsageError(f"group {group} has living members; stop them first")
 

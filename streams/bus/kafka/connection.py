@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
@@ -10,6 +11,7 @@ from urllib.parse import parse_qsl, urlsplit
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
+from kafka.errors import KafkaError
 
 from schemas.errors import UsageError
 from streams.bus.kafka.failures import told
@@ -31,6 +33,37 @@ BACKOFF: Final = 10
 
 _NO_BROKER: Final = 15_000
 """Milliseconds to find one."""
+
+
+class Patient:
+    """A client whose calls are tried again for a while when they fail for a reason that passes.
+
+    Parameters
+    ----------
+    client : KafkaAdminClient
+        The client.
+    patience : float
+        Seconds.
+    """
+
+    def __init__(self, client: Any, patience: float = 20.0) -> None:
+        self._client, self._patience = client, patience
+
+    def __getattr__(self, name: str) -> Any:
+        """Return a method of the client, made patient."""
+        method = getattr(self._client, name)
+
+        def call(*arguments: Any, **named: Any) -> Any:
+            deadline = time.monotonic() + self._patience
+            while True:
+                try:
+                    return method(*arguments, **named)
+                except KafkaError as error:
+                    if not error.retriable or time.monotonic() > deadline:
+                        raise
+                time.sleep(0.1)
+
+        return call
 
 
 @dataclass(frozen=True)
@@ -75,10 +108,10 @@ class Connection:
         given = {name: environ.get(PREFIX + name.upper()) for name in (*PUBLIC, *SECRET)}
         return cls(servers, {name: value for name, value in given.items() if value} | asked)
 
-    def admin(self) -> Any:
+    def admin(self) -> Patient:
         """Return a client for topics and groups; it may be used by several threads."""
         with told(f"no Kafka broker answers at {','.join(self.servers)}"):
-            return KafkaAdminClient(**self._common())
+            return Patient(KafkaAdminClient(**self._common()))
 
     def consumer(self, **more: Any) -> Any:
         """Return a client that reads what was committed, from the beginning, and commits nothing itself."""

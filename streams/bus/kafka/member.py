@@ -65,7 +65,7 @@ class KafkaMember:
             group_instance_id=name or None,
             partition_assignment_strategy=[Assignor(self._ownership, exclusive)],
             session_timeout_ms=milliseconds,
-            heartbeat_interval_ms=max(100, milliseconds // 20),
+            heartbeat_interval_ms=min(500, milliseconds // 10),
             max_poll_interval_ms=3 * milliseconds,
         )
         self._pump = Pump(client, topics, self._ownership, lease)

@@ -1,9 +1,11 @@
 """The thread of a member that talks to its group.
 
-kafka-python joins a group in ``poll`` only, and when a join is done while nobody polls, the next ``poll``
-throws the result away and joins again: members that poll briefly now and then never get together. So this
-thread polls without a pause, whatever the member itself is busy with, and stops only when that has shown no
-sign of life for its lease. Nobody else uses the client.
+kafka-python joins a group in ``poll`` only. When a join ends while nobody polls, its result is thrown away:
+the next ``poll`` joins again, so that members which poll briefly now and then never get together; or, where
+new partitions had made it join, it takes no notice and is stuck, without heartbeats. So this thread polls
+without a pause, whatever the member itself is busy with, and stops only when that has shown no sign of life
+for its lease; it knows the partitions before it joins, and begins anew when it is stuck. Nobody else uses the
+client.
 """
 
 from __future__ import annotations
@@ -24,7 +26,7 @@ from streams.bus.kafka.ownership import Ownership
 from streams.bus.protocol import Message, Position
 from streams.bus.sharing import portions
 
-_AHEAD: Final = 32
+_AHEAD: Final = 128
 """Messages of a partition that are fetched before they are asked for."""
 
 _SLICE: Final = 100
@@ -66,7 +68,7 @@ class Pump:
         self._seen = time.monotonic()
         self._closing = False
         self._thread = threading.Thread(target=self._run, daemon=True, name="member")
-        client.subscribe(self._topics, listener=ownership)
+        self._joining_since: float | None = None
         self._thread.start()
 
     @property
@@ -145,6 +147,7 @@ class Pump:
 
     def _run(self) -> None:
         try:
+            self._subscribe()
             while not self._closing:
                 self._turn()
             deadline = time.monotonic() + _GOODBYE
@@ -163,11 +166,15 @@ class Pump:
         if self._gone_silent():
             self._stand_down()
             return
+        if self._stuck():
+            self._client.unsubscribe()
+            self._ownership.clear()
+            self._subscribe()
         if self._back:
             self._seek_committed()
         rest = self._pause_full() and not self._rebalancing()
         try:
-            polled = self._client.poll(0 if rest else _SLICE, max_records=_AHEAD)
+            polled = self._client.poll(0 if rest else _SLICE, max_records=_AHEAD // 2)
         except KafkaError as error:
             if not error.retriable:
                 raise
@@ -248,7 +255,23 @@ class Pump:
             self._fetched.clear()
             self._membership = None
             self._changed.wait_for(lambda: self._closing or not self._gone_silent())
+        self._subscribe()
+
+    def _subscribe(self) -> None:
         self._client.subscribe(self._topics, listener=self._ownership)
+        for topic in self._topics:
+            self._client.partitions_for_topic(topic)
+
+    def _stuck(self) -> bool:
+        """Return whether a join has taken longer than any member has to take part in it."""
+        if not self._rebalancing():
+            self._joining_since = None
+        elif self._joining_since is None:
+            self._joining_since = time.monotonic()
+        elif time.monotonic() > self._joining_since + 4 * self._lease:
+            self._joining_since = None
+            return True
+        return False
 
     def _demand(self) -> None:
         if self._failure is not None:

@@ -39,8 +39,8 @@ _OTHER_CLOCK = {"a clock of our own": "messages are put in order of their times,
 FACTORIES: dict[str, Factory] = {
     "memory": Factory(lambda folder: MemoryBus()),
     "embedded": Factory(EmbeddedBus),
-    "kafka": Factory(lambda folder: empty_bus(1), lacks=_OTHER_CLOCK),
-    "kafka-3": Factory(lambda folder: empty_bus(3), lacks=_OTHER_CLOCK),
+    "kafka": Factory(lambda folder: empty_bus(1, lease=DEADLINE), lacks=_OTHER_CLOCK),
+    "kafka-3": Factory(lambda folder: empty_bus(3, lease=DEADLINE), lacks=_OTHER_CLOCK),
 }
 
 
