@@ -50,7 +50,7 @@ class KafkaMember:
         exclusive: bool,
     ) -> None:
         name, transactional = identity
-        self._book, self._group = book, group
+        self._book, self._group, self._lease = book, group, lease
         self._transactions = Transactions(connection, transactional)
         with told(f"group {group} cannot be joined"):
             self._transactions.prepare()
@@ -113,21 +113,23 @@ class KafkaMember:
         done = list(consumed)
         if not done and not outputs:
             return
+        topics = self._book.check(outputs)
+        ends = self._ends(done)
+        offsets = {partition_at(at): OffsetAndMetadata(end, "", -1) for at, (_, end) in ends.items()}
         with self._pump.alive():
-            # First: if the group goes on without us from here, the broker knows that this one is old.
-            membership = self._pump.membership
-            held = self._ownership.positions()
-            lost = {m.position for m in done if membership is None or held.get(m.position) != m.epoch}
-            if lost:
-                raise PartitionLost(lost)
-            topics = self._book.check(outputs)
-            ends = self._ends(done)
-            offsets = {partition_at(at): OffsetAndMetadata(end, "", -1) for at, (_, end) in ends.items()}
-            try:
-                self._transactions.run(outputs, topics, offsets, membership)
-            except KafkaError as error:
-                self._start_over(error, {m.position for m in done})
-            self._committed.update(ends)
+            while True:
+                # First: if the group goes on without us from here, the broker knows that this one is old.
+                membership = self._pump.membership
+                self._demand_held(done, membership is not None)
+                try:
+                    self._transactions.run(outputs, topics, offsets, membership)
+                except KafkaError as error:
+                    # The group shares anew, and what is to be committed may be among what stays here.
+                    if not is_any(error, LOST) or not self._pump.wait_for_membership(self._lease, membership):
+                        self._start_over(error, {m.position for m in done})
+                else:
+                    self._committed.update(ends)
+                    return
 
     def rewind(self) -> None:
         """Go back to the committed offsets: what was polled and not committed comes again.
@@ -150,6 +152,11 @@ class KafkaMember:
             self._closed = True
             self._transactions.close()
             self._pump.close()
+
+    def _demand_held(self, done: Sequence[Message], member: bool) -> None:
+        held = self._ownership.positions() if member else {}
+        if lost := {message.position for message in done if held.get(message.position) != message.epoch}:
+            raise PartitionLost(lost)
 
     def _start_over(self, error: KafkaError, positions: set[Position]) -> None:
         told_as = failure(error, f"what group {self._group} has done could not be committed")

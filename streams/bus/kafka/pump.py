@@ -76,12 +76,16 @@ class Pump:
         """Return what the broker knows the member by, not newer than what `ownership` says."""
         return self._membership
 
-    def wait_for_membership(self, timeout: float) -> bool:
-        """Wait until the group has taken the member in, and return whether it has."""
+    def wait_for_membership(self, timeout: float, other_than: ConsumerGroupMetadata | None = None) -> bool:
+        """Wait until the group has taken the member in, or in anew, and return whether it has."""
+
+        def news() -> bool:
+            return self._failure is not None or self._membership not in (None, other_than)
+
         with self.alive(), self._changed:
-            self._changed.wait_for(lambda: self._membership or self._failure, timeout)
+            found = self._changed.wait_for(news, timeout)
             self._demand()
-            return self._membership is not None
+            return found
 
     @contextlib.contextmanager
     def alive(self) -> Iterator[None]:

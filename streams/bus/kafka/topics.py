@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -9,7 +10,7 @@ from typing import Any, Final
 from kafka import errors
 from kafka.admin import ConfigResource, ConfigResourceType
 
-from schemas.errors import UsageError
+from schemas.errors import Retriable, UsageError
 from streams.bus.kafka.connection import LARGEST
 from streams.bus.kafka.failures import told
 from streams.bus.kafka.messages import from_wire, to_wire
@@ -17,6 +18,13 @@ from streams.bus.protocol import Outgoing, Topic
 
 ROOM: Final = 32 * 1024
 """Bytes of a batch beside one longest value: its key and headers, or other messages of the batch."""
+
+
+_CREATION: Final = 30.0
+"""Seconds after which every broker knows a topic that was created."""
+
+_HEARSAY: Final = 1.0
+"""Seconds for which a topic that one broker does not know may be known to another."""
 
 
 @dataclass(frozen=True)
@@ -68,11 +76,8 @@ class TopicBook:
             If one is there with another number of partitions, or is compacted and must not be, or the other
             way round.
         """
-        missing = {
-            to_wire(topic.name): self._wanted(topic)
-            for topic in topics
-            if topic.name not in self._look([t.name for t in topics])
-        }
+        there = self._look([topic.name for topic in topics])
+        missing = {to_wire(topic.name): self._wanted(topic) for topic in topics if topic.name not in there}
         if missing:
             with told(f"the topics {', '.join(sorted(missing))} cannot be created"):
                 answers = self._admin.create_topics(missing, raise_errors=False)["topics"]
@@ -81,9 +86,12 @@ class TopicBook:
                     if kind not in (errors.NoError, errors.TopicAlreadyExistsError):
                         raise kind(answer["error_message"])
                 self._admin.wait_for_topics(list(missing), timeout_ms=30_000)
-        found = self._look([topic.name for topic in topics])
+        found = self._look([topic.name for topic in topics], within=_CREATION)
         for topic in topics:
+            if topic.name not in found:
+                raise Retriable(f"topic {topic.name} was created, and not all brokers know it yet; try again")
             self._check(topic, found[topic.name])
+        self._known |= found
 
     def demand(self, names: Iterable[str]) -> dict[str, Known]:
         """Return what is known of some topics.
@@ -95,7 +103,7 @@ class TopicBook:
         """
         wanted = list(dict.fromkeys(names))
         if missing := [name for name in wanted if name not in self._known]:
-            self._known |= self._look(missing)
+            self._known |= self._look(missing, within=_HEARSAY)
         for name in wanted:
             if name not in self._known:
                 raise UsageError(f"there is no topic {name!r}; create it first")
@@ -150,8 +158,16 @@ class TopicBook:
                 "compacted; give the new one another name"
             )
 
-    def _look(self, names: Sequence[str]) -> dict[str, Known]:
-        """Ask for what there is of these topics."""
+    def _look(self, names: Sequence[str], within: float = 0.0) -> dict[str, Known]:
+        """Ask for what there is of these topics, again for some seconds if one is missing."""
+        deadline = time.monotonic() + within
+        found = self._look_once(names)
+        while len(found) < len(set(names)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+            found = self._look_once(names)
+        return found
+
+    def _look_once(self, names: Sequence[str]) -> dict[str, Known]:
         wire = [to_wire(name) for name in names]
         with told(f"the topics {', '.join(names)} cannot be looked up"):
             there = {

@@ -71,6 +71,8 @@ def empty_bus(nodes: int = 1, **options: object) -> KafkaBus:
             admin.delete_groups(groups)
         if topics := _topics(admin):
             admin.delete_topics(topics)
-        while _topics(admin):
-            time.sleep(0.02)
+        seen = 0
+        while seen < 10 * nodes:  # each broker learns of it in its own time
+            seen = 0 if _topics(admin) else seen + 1
+            time.sleep(0.01)
     return KafkaBus(f"kafka://{local.bootstrap}", **options)
