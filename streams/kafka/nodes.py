@@ -70,8 +70,8 @@ class Node:
         command = self._java("kafka.tools.StorageTool", arguments, heap=64)
         done = subprocess.run(command, capture_output=True, text=True, check=False)
         if done.returncode:
-            said = (done.stdout + done.stderr).strip().splitlines() or ["it said nothing"]
-            raise Unprocessable(f"{self._properties}: Kafka refuses it ({said[-1]})")
+            said = _telling((done.stdout + done.stderr).splitlines())
+            raise Unprocessable(f"{self._properties}: Kafka refuses it ({said})")
 
     def start(self, heap: int) -> None:
         """Start its process, which outlives this one.
@@ -108,9 +108,7 @@ class Node:
 
     def last_error(self) -> str:
         """Return the last line of its log that tells of an error, or the last at all."""
-        lines = self.log.read_text(errors="replace").splitlines() if self.log.exists() else []
-        errors = [line for line in lines if "ERROR" in line or "Exception" in line]
-        return (errors or lines or ["it said nothing"])[-1]
+        return _telling(self.log.read_text(errors="replace").splitlines() if self.log.exists() else [])
 
     @property
     def _properties(self) -> Path:
@@ -124,6 +122,12 @@ class Node:
 
 _CHILDREN: Final[dict[int, subprocess.Popen[bytes]]] = {}
 """Of this process, which has to collect them when they end."""
+
+
+def _telling(lines: Sequence[str]) -> str:
+    """Return the line that says most of why Java gave up."""
+    errors = [line for line in lines if ("ERROR" in line or "Exception" in line) and line[:1] != "\t"]
+    return (errors or list(lines) or ["it said nothing"])[-1].strip()
 
 
 def _send(pid: int, number: int) -> None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import time
 from collections.abc import Mapping
@@ -102,6 +103,7 @@ class Connection:
             host, _, port = server.rpartition(":")
             if not host or not port.isdecimal():
                 raise UsageError(f"{server!r} in {url!r} is no address; write HOST:PORT")
+        _silence()
         asked = dict(parse_qsl(parts.query))
         if unknown := asked.keys() - set(PUBLIC):
             raise UsageError(f"{url!r}: unknown option {min(unknown)!r}; there are {', '.join(PUBLIC)}")
@@ -146,3 +148,14 @@ class Connection:
             "bootstrap_timeout_ms": _NO_BROKER,
             **self.options,
         }
+
+
+def _silence() -> None:
+    """Let the client's loggers keep quiet, unless the program has said what it wants of them.
+
+    Whatever it cannot do is told by an error of ours; it would tell of each try to reach a broker, many times
+    a second.
+    """
+    logger = logging.getLogger("kafka")
+    if logger.level == logging.NOTSET:
+        logger.setLevel(logging.CRITICAL)

@@ -22,11 +22,14 @@ from streams.bus.kafka.messages import RANK, to_wire
 from streams.bus.kafka.topics import Known
 from streams.bus.protocol import Outgoing, partition_of
 
-PATIENCE: Final = 60.0
+PATIENCE: Final = 20.0
 """Seconds that a transaction may take; the client itself would wait for ever."""
 
 _TIMEOUT: Final = 30_000
-"""Milliseconds after which the broker aborts a transaction that nobody ends; readers wait that long."""
+"""Milliseconds after which the broker aborts a transaction that nobody ends; readers wait that long.
+
+More than `PATIENCE`: who is told that it is fenced has been replaced, and was not too slow.
+"""
 
 
 class Transactions:
