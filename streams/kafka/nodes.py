@@ -116,7 +116,7 @@ class Node:
 
     def _java(self, main: str, arguments: Sequence[str], heap: int) -> list[str]:
         logging = f"-Dlog4j2.configurationFile={deployed('log4j2.properties')}"
-        memory = [f"-Xmx{heap}m", "-XX:+UseSerialGC"]
+        memory = [f"-Xmx{heap}m", "-XX:+UseSerialGC", "-XX:TieredStopAtLevel=1"]
         return [java(), *memory, logging, "-cp", f"{jars()}{os.sep}*", main, *arguments]
 
 

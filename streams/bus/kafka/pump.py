@@ -23,6 +23,7 @@ from kafka.structs import ConsumerGroupMetadata, MemberState
 
 from streams.bus.kafka.messages import message_of, partition_at, to_wire
 from streams.bus.kafka.ownership import Ownership
+from streams.bus.kafka.pausing import pause_only
 from streams.bus.protocol import Message, Position
 from streams.bus.sharing import portions
 
@@ -240,9 +241,8 @@ class Pump:
         """Pause what has enough waiting, and return whether that is everything."""
         with self._changed:
             full = {partition_at(at) for at, queue in self._fetched.items() if len(queue) >= _AHEAD}
-        held, paused = self._client.assignment(), self._client.paused()
-        self._client.pause(*(held & full - paused))
-        self._client.resume(*(paused - full))
+        pause_only(self._client, full)
+        held = self._client.assignment()
         return bool(held) and held <= full
 
     def _rebalancing(self) -> bool:

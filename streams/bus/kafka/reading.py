@@ -15,6 +15,7 @@ from kafka.protocol.consumer.offsets import IsolationLevel
 
 from streams.bus.kafka.connection import Connection
 from streams.bus.kafka.messages import order_of
+from streams.bus.kafka.pausing import pause_only
 
 _ENOUGH: Final = 2_000
 """Records of a partition that wait for those of others before it is paused."""
@@ -156,8 +157,7 @@ def _fill(
 ) -> bool:
     """Fetch more, take what is at its end out of `unread`, and return whether there was any news."""
     full = {partition for partition in unread if len(waiting[partition]) >= _ENOUGH}
-    client.pause(*(full | (set(ends) - unread)))
-    client.resume(*(unread - full))
+    pause_only(client, full | (ends.keys() - unread))
     got = client.poll(_SLICE)
     for partition, batch in got.items():
         waiting[partition].extend(one for one in batch if one.offset < ends[partition])
