@@ -5,14 +5,14 @@ from __future__ import annotations
 import logging
 import os
 import time
-from collections.abc import Mapping
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 from urllib.parse import parse_qsl, urlsplit
 
 from kafka import KafkaConsumer, KafkaProducer
 from kafka.admin import KafkaAdminClient
-from kafka.errors import KafkaError
+from kafka.errors import KafkaError, UnknownBrokerIdError
 
 from schemas.errors import UsageError
 from streams.bus.kafka.failures import told
@@ -41,30 +41,40 @@ class Patient:
 
     Parameters
     ----------
-    client : KafkaAdminClient
-        The client.
+    make : callable
+        Makes the client; called again where one does not know a broker that has come back, which it would not
+        for minutes.
     patience : float
         Seconds.
     """
 
-    def __init__(self, client: Any, patience: float = 20.0) -> None:
-        self._client, self._patience = client, patience
+    def __init__(self, make: Callable[[], Any], patience: float = 20.0) -> None:
+        self._make, self._patience = make, patience
+        self._clients = [make()]
 
     def __getattr__(self, name: str) -> Any:
         """Return a method of the client, made patient."""
-        method = getattr(self._client, name)
 
         def call(*arguments: Any, **named: Any) -> Any:
             deadline = time.monotonic() + self._patience
             while True:
                 try:
-                    return method(*arguments, **named)
+                    return getattr(self._clients[-1], name)(*arguments, **named)
+                except UnknownBrokerIdError:
+                    if time.monotonic() > deadline:
+                        raise
+                    self._clients.append(self._make())
                 except KafkaError as error:
                     if not error.retriable or time.monotonic() > deadline:
                         raise
                 time.sleep(0.1)
 
         return call
+
+    def close(self) -> None:
+        """Close every client there was: another thread may have been busy with an old one."""
+        for client in self._clients:
+            client.close()
 
 
 @dataclass(frozen=True)
@@ -113,7 +123,7 @@ class Connection:
     def admin(self) -> Patient:
         """Return a client for topics and groups; it may be used by several threads."""
         with told(f"no Kafka broker answers at {','.join(self.servers)}"):
-            return Patient(KafkaAdminClient(**self._common()))
+            return Patient(lambda: KafkaAdminClient(**self._common()))
 
     def consumer(self, **more: Any) -> Any:
         """Return a client that reads what was committed, from the beginning, and commits nothing itself."""

@@ -54,6 +54,11 @@ def is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool
     return isinstance(error, kinds) or any(is_any(one, kinds) for one in inner)
 
 
+def passes(error: errors.KafkaError) -> bool:
+    """Return whether trying again may help; a broker that the client does not know may only have come back."""
+    return error.retriable or isinstance(error, errors.UnknownBrokerIdError)
+
+
 def failure(error: Exception, doing: str) -> CalstreamError:
     """Return what an error of the client amounts to, as a sentence.
 

@@ -12,8 +12,8 @@ def pause_only(client: Any, partitions: Set[TopicPartition]) -> None:
     """Pause some of the partitions that a consumer holds, and resume all others.
 
     kafka-python 3.0.12 puts aside what it has fetched of a partition that is paused, and takes it up again
-    when it has nothing at hand. But what it has finished with stays at hand, empty, so that it never does, and
-    the partition stands still for ever. So that is taken away here.
+    when it has nothing at hand. But what it has finished with stays at hand, empty, so that it never does,
+    and the partition stands still for ever. So that is taken away here.
 
     Parameters
     ----------

@@ -21,6 +21,7 @@ from kafka import TopicPartition
 from kafka.errors import KafkaError, KafkaTimeoutError
 from kafka.structs import ConsumerGroupMetadata, MemberState
 
+from streams.bus.kafka.failures import passes
 from streams.bus.kafka.messages import message_of, partition_at, to_wire
 from streams.bus.kafka.ownership import Ownership
 from streams.bus.kafka.pausing import pause_only
@@ -181,7 +182,7 @@ class Pump:
         try:
             polled = self._client.poll(0 if rest else _SLICE, max_records=_AHEAD // 2)
         except KafkaError as error:
-            if not error.retriable:
+            if not passes(error):
                 raise
             polled, rest = {}, True
         self._take_in(polled)
