@@ -55,7 +55,7 @@ def is_any(error: BaseException, kinds: tuple[type[BaseException], ...]) -> bool
 
 
 def passes(error: errors.KafkaError) -> bool:
-    """Return whether trying again may help; a broker that the client does not know may only have come back."""
+    """Return whether trying again may help, as where a broker has come back that the client does not know."""
     return error.retriable or isinstance(error, errors.UnknownBrokerIdError)
 
 
