@@ -1,8 +1,11 @@
 """For all tests: kernels are compiled once for a state of the sources, also for other processes."""
 
+from __future__ import annotations
+
 import logging
 import warnings
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import structlog
@@ -22,3 +25,15 @@ def logging_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+def pytest_terminal_summary(terminalreporter: Any) -> None:
+    """Say loudly what was not tested on a real broker, and why."""
+    reasons = [str(report.longrepr[2]) for report in terminalreporter.getreports("skipped")]
+    without = [reason for reason in reasons if "no Kafka here" in reason]
+    if without:
+        terminalreporter.write_line(
+            f"KAFKA WAS NOT TESTED: {len(without)} tests skipped, {without[0].removeprefix('Skipped: ')}",
+            red=True,
+            bold=True,
+        )

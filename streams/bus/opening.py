@@ -16,7 +16,7 @@ def open_bus(url: str) -> Bus:
     Parameters
     ----------
     url : str
-        ``memory:``, which is a new one at each call, or ``embedded:DIR``.
+        ``memory:``, which is a new one at each call, ``embedded:DIR``, or ``kafka://HOST:PORT[,HOST:PORT]``.
 
     Raises
     ------
@@ -50,5 +50,15 @@ def _embedded(rest: str) -> Bus:
     return EmbeddedBus(rest)
 
 
-_OPENERS: Final[Mapping[str, Callable[[str], Bus]]] = {"memory": _memory, "embedded": _embedded}
-_SPELLINGS: Final = ("memory:", "embedded:DIR")
+def _kafka(rest: str) -> Bus:
+    from streams.bus.kafka import KafkaBus
+
+    return KafkaBus(f"kafka:{rest}")
+
+
+_OPENERS: Final[Mapping[str, Callable[[str], Bus]]] = {
+    "memory": _memory,
+    "embedded": _embedded,
+    "kafka": _kafka,
+}
+_SPELLINGS: Final = ("memory:", "embedded:DIR", "kafka://HOST:PORT")

@@ -34,6 +34,7 @@ COMMANDS: Final[Mapping[str, str]] = {
     "topics": "streams.cli.topics:app",
     "services": "streams.cli.services:command",
     "trace": "streams.cli.trace:command",
+    "kafka": "streams.cli.kafka:app",
 }
 """Module and object of each command, in the order of the help."""
 

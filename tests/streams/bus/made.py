@@ -6,6 +6,7 @@ partitions the moment it joined, on offsets without gaps, or on a first poll tha
 
 from __future__ import annotations
 
+import os
 import time
 from collections.abc import Callable, Iterable, Mapping
 from dataclasses import dataclass, field
@@ -16,6 +17,8 @@ import pytest
 from streams.bus import PARTITIONS, Bus, Consumer, Message, Outgoing, Position
 from streams.bus.embedded import EmbeddedBus
 from streams.bus.memory import MemoryBus
+
+from .brokers import empty_bus
 
 DEADLINE = 60.0
 
@@ -32,10 +35,18 @@ class Factory:
             pytest.skip(self.lacks[what])
 
 
+_KAFKA_LACKS = {
+    "a clock of our own": "messages are put in order of their times, whoever's clock that was",
+    "fair polls": "what has come from the brokers first is theirs to say",
+}
+
 FACTORIES: dict[str, Factory] = {
     "memory": Factory(lambda folder: MemoryBus()),
     "embedded": Factory(EmbeddedBus),
+    "kafka": Factory(lambda folder: empty_bus(1, lease=DEADLINE), lacks=_KAFKA_LACKS),
 }
+if os.environ.get("CALSTREAM_CHAOS"):
+    FACTORIES["kafka-3"] = Factory(lambda folder: empty_bus(3, lease=DEADLINE), lacks=_KAFKA_LACKS)
 
 
 def said(topic: str, key: str, text: str) -> Outgoing:

@@ -1,0 +1,190 @@
+"""Topics as Kafka keeps them, and what may be sent to each."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Sequence
+from dataclasses import dataclass
+from typing import Any, Final
+
+from kafka import errors
+from kafka.admin import ConfigResource, ConfigResourceType
+
+from schemas.errors import Retriable, UsageError
+from streams.bus.kafka.connection import LARGEST
+from streams.bus.kafka.failures import told
+from streams.bus.kafka.messages import from_wire, to_wire
+from streams.bus.protocol import Outgoing, Topic
+
+ROOM: Final = 32 * 1024
+"""Bytes of a batch beside one longest value: its key and headers, or other messages of the batch."""
+
+
+_CREATION: Final = 30.0
+"""Seconds after which every broker knows a topic that was created."""
+
+_HEARSAY: Final = 1.0
+"""Seconds for which a topic that one broker does not know may be known to another."""
+
+
+@dataclass(frozen=True)
+class Known:
+    """A topic that is there.
+
+    Attributes
+    ----------
+    partitions : int
+        How many.
+    compacted : bool
+        Whether it keeps the last message of each key only.
+    max_bytes : int
+        The longest value.
+    """
+
+    partitions: int
+    compacted: bool
+    max_bytes: int
+
+
+class TopicBook:
+    """What is known of topics; asked for once, as they do not change.
+
+    Parameters
+    ----------
+    admin : KafkaAdminClient
+        Whom to ask.
+    partitions : int
+        Of every topic.
+    """
+
+    def __init__(self, admin: Any, partitions: int) -> None:
+        self._admin = admin
+        self._partitions = partitions
+        self._known: dict[str, Known] = {}
+
+    def names(self) -> list[str]:
+        """Return the names of all topics but Kafka's own."""
+        with told("the topics cannot be listed"):
+            return sorted(from_wire(n) for n in self._admin.list_topics() if not n.startswith("__"))
+
+    def create(self, topics: Sequence[Topic]) -> None:
+        """Create those that are not there, and check those that are.
+
+        Raises
+        ------
+        UsageError
+            If one is there with another number of partitions, or is compacted and must not be, or the other
+            way round.
+        """
+        there = self._look([topic.name for topic in topics])
+        missing = {to_wire(topic.name): self._wanted(topic) for topic in topics if topic.name not in there}
+        if missing:
+            with told(f"the topics {', '.join(sorted(missing))} cannot be created"):
+                answers = self._admin.create_topics(missing, raise_errors=False)["topics"]
+                for answer in answers:
+                    kind = errors.for_code(answer["error_code"])
+                    if kind not in (errors.NoError, errors.TopicAlreadyExistsError):
+                        raise kind(answer["error_message"])
+                self._admin.wait_for_topics(list(missing), timeout_ms=30_000)
+        found = self._look([topic.name for topic in topics], within=_CREATION)
+        for topic in topics:
+            if topic.name not in found:
+                raise Retriable(f"topic {topic.name} was created, and not all brokers know it yet; try again")
+            self._check(topic, found[topic.name])
+        self._known |= found
+
+    def demand(self, names: Iterable[str]) -> dict[str, Known]:
+        """Return what is known of some topics.
+
+        Raises
+        ------
+        UsageError
+            If one is not there.
+        """
+        wanted = list(dict.fromkeys(names))
+        if missing := [name for name in wanted if name not in self._known]:
+            self._known |= self._look(missing, within=_HEARSAY)
+        for name in wanted:
+            if name not in self._known:
+                raise UsageError(f"there is no topic {name!r}; create it first")
+        return {name: self._known[name] for name in wanted}
+
+    def check(self, outputs: Sequence[Outgoing]) -> dict[str, Known]:
+        """Return the topics of messages that are to be sent, if all of them may be.
+
+        Raises
+        ------
+        UsageError
+            If a topic is not there, or a message is too long for it.
+        """
+        known = self.demand(output.topic for output in outputs)
+        for output in outputs:
+            bound = known[output.topic].max_bytes
+            if len(output.value) > bound:
+                raise UsageError(
+                    f"a message of {len(output.value)} bytes for {output.topic}, which takes {bound}; "
+                    "send the URI of a file instead"
+                )
+            beside = len(output.key) + sum(len(k) + len(v) + 8 for k, v in output.headers.items())
+            if 4 * beside > ROOM:
+                raise UsageError(
+                    f"a message for {output.topic} with {beside} bytes of key and headers; shorten them"
+                )
+        return known
+
+    def _wanted(self, topic: Topic) -> dict[str, Any]:
+        if topic.max_bytes > LARGEST:
+            raise UsageError(
+                f"topic {topic.name}: messages of {topic.max_bytes} bytes, {LARGEST} are the most"
+            )
+        kept = -1 if topic.retention is None else max(1, round(topic.retention * 1000))
+        configs = {
+            "cleanup.policy": "compact" if topic.compacted else "delete",
+            "retention.ms": str(kept),
+            "max.message.bytes": str(topic.max_bytes + ROOM),
+            "message.timestamp.type": "CreateTime",
+        }
+        return {"num_partitions": self._partitions, "replication_factor": -1, "configs": configs}
+
+    def _check(self, topic: Topic, found: Known) -> None:
+        if found.partitions != self._partitions:
+            raise UsageError(
+                f"topic {topic.name} is there already and has {found.partitions} partitions, not "
+                f"{self._partitions}; delete it, or set the number that it has"
+            )
+        if found.compacted != topic.compacted:
+            raise UsageError(
+                f"topic {topic.name} is there already and is {'' if found.compacted else 'not '}"
+                "compacted; give the new one another name"
+            )
+
+    def _look(self, names: Sequence[str], within: float = 0.0) -> dict[str, Known]:
+        """Ask for what there is of these topics, again for some seconds if one is missing."""
+        deadline = time.monotonic() + within
+        found = self._look_once(names)
+        while len(found) < len(set(names)) and time.monotonic() < deadline:
+            time.sleep(0.1)
+            found = self._look_once(names)
+        return found
+
+    def _look_once(self, names: Sequence[str]) -> dict[str, Known]:
+        wire = [to_wire(name) for name in names]
+        with told(f"the topics {', '.join(names)} cannot be looked up"):
+            there = {
+                topic["name"]: len(topic["partitions"])
+                for topic in self._admin.describe_topics(wire)
+                if not topic["error_code"]
+            }
+            if not there:
+                return {}
+            asked = [ConfigResource(ConfigResourceType.TOPIC, name) for name in there]
+            told_of = self._admin.describe_configs(asked, config_filter="all")["topic"]
+        return {
+            from_wire(name): Known(
+                partitions=partitions,
+                compacted="compact" in told_of[name]["cleanup.policy"]["value"],
+                max_bytes=max(0, int(told_of[name]["max.message.bytes"]["value"]) - ROOM),
+            )
+            for name, partitions in there.items()
+            if told_of.get(name)
+        }

@@ -1,0 +1,78 @@
+"""Real brokers for tests: started when the first test needs them, stopped with the session."""
+
+from __future__ import annotations
+
+import os
+import shutil
+import tempfile
+import time
+from functools import cache
+from pathlib import Path
+
+import pytest
+from kafka.admin import KafkaAdminClient
+
+from schemas.errors import CalstreamError
+from streams.bus.kafka import KafkaBus
+from streams.kafka.jars import jars, java
+from streams.kafka.local import LocalKafka
+
+MISSING = "no Kafka here"
+
+
+@cache
+def missing() -> str:
+    """Say what of Java, Maven and the jars is not there."""
+    try:
+        java()
+        jars()
+    except CalstreamError as error:
+        return str(error)
+    return ""
+
+
+def demand_kafka() -> None:
+    """Skip the test where Kafka cannot run, unless that is a failure."""
+    if missing():
+        if os.environ.get("CALSTREAM_REQUIRE_KAFKA"):
+            pytest.fail(missing())
+        pytest.skip(f"{MISSING}: {missing()}")
+
+
+_RUNNING: dict[int, LocalKafka] = {}
+
+
+def cluster(nodes: int = 1) -> LocalKafka:
+    """Return a running Kafka."""
+    demand_kafka()
+    if nodes not in _RUNNING:
+        _RUNNING[nodes] = LocalKafka(Path(tempfile.mkdtemp(prefix="calstream-kafka-")))
+        _RUNNING[nodes].up(nodes, port=0)
+    return _RUNNING[nodes]
+
+
+def stop_clusters() -> None:
+    """Stop those that were started, and remove what they wrote."""
+    for local in _RUNNING.values():
+        local.down()
+        shutil.rmtree(local.folder, ignore_errors=True)
+
+
+def _topics(admin: KafkaAdminClient) -> list[str]:
+    return [name for name in admin.list_topics() if not name.startswith("__")]
+
+
+def empty_bus(nodes: int = 1, **options: object) -> KafkaBus:
+    """Return a bus on a running Kafka in which nothing is left of earlier tests."""
+    local = cluster(nodes)
+    with KafkaAdminClient(bootstrap_servers=local.bootstrap.split(",")) as admin:
+        groups = [group["group_id"] for group in admin.list_groups()]
+        if groups:
+            admin.delete_groups(groups)
+        if topics := _topics(admin):
+            admin.delete_topics(topics)
+        seen = 0
+        while seen < 10 * nodes:  # each broker learns of it in its own time
+            seen = 0 if _topics(admin) else seen + 1
+            time.sleep(0.01)
+    return KafkaBus(f"kafka://{local.bootstrap}", **options)
