@@ -205,5 +205,5 @@ def test_the_page_shows_both_generations(replayed, tmp_path):
     done = place("report", tmp_path, "--bus", place.address.bus)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "index.html").read_text()
-    for words in ("Timeline of every event", "Waited, median", "published again by a replay", "associated"):
+    for words in ("Timeline of every event", "Longest wait", "published again by a replay", "associated"):
         assert words in text
