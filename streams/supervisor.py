@@ -67,6 +67,8 @@ class Managed:
         With which it has ended.
     log_start : int
         Where in its log this process began to write.
+    told_to_stop : bool
+        Whether the supervisor has told it to end.
     """
 
     name: str
@@ -80,6 +82,7 @@ class Managed:
     not_before: float = 0.0
     code: int | None = None
     log_start: int = 0
+    told_to_stop: bool = False
 
     @property
     def running(self) -> bool:
@@ -158,9 +161,9 @@ class Supervisor:
         )
 
     def failed(self) -> list[Managed]:
-        """Return what runs once and ended with a failure."""
-        return [one for one in self._managed if not one.again and not one.running and one.process
-                and one.process.returncode]  # fmt: skip
+        """Return what runs once and ended with a failure, unless it was told to end."""
+        return [one for one in self._managed if not one.again and not one.told_to_stop and not one.running
+                and one.process and one.process.returncode]  # fmt: skip
 
     def hopeless(self) -> Managed | None:
         """Return what has ended by mistake again and again, if anything has."""
@@ -197,6 +200,7 @@ class Supervisor:
     def _signal(self, number: signal.Signals) -> None:
         for one in self._managed:
             if one.process is not None and one.running:
+                one.told_to_stop = True
                 with contextlib.suppress(ProcessLookupError):
                     one.process.send_signal(number)
 

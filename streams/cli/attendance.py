@@ -126,7 +126,8 @@ class Shown:
         took = span(time.time() - began)
         self._say(f"{counted(counts[LEVELS[0]], 'exposure')} in; {made} out; {wrong}; in {took}")
         self._say(f"products in {self._site.address.store}")
-        self._say(f"next: {_next(self._site, env)}")
+        for label, line in zip(("next:", "     ", "     "), _next(self._site, env), strict=False):
+            self._say(f"{label} {line}")
 
     def _say(self, sentence: str) -> None:
         print(sentence, flush=True)
@@ -207,7 +208,8 @@ def _failure(event: FailureEvent) -> str:
     return f"{about}{event.message} ({event.stage})"
 
 
-def _next(site: Site, env: Path | None) -> str:
+def _next(site: Site, env: Path | None) -> list[str]:
+    """Return what to type to go on from here, line by line."""
     import os
     import shlex
 
@@ -215,8 +217,9 @@ def _next(site: Site, env: Path | None) -> str:
 
     commands = "calstream export --out products, calstream status, calstream trace NAME"
     if env is not None:
-        return f". {shlex.quote(os.path.relpath(env))}; then {commands}"
+        path = os.path.relpath(env)  # the shell looks for a bare name in PATH
+        return [f". {shlex.quote(path if os.sep in path else f'./{path}')}", commands]
     if address(None, None, create=True) == site.address:  # other commands find it by themselves
-        return commands
+        return [commands]
     said = (f"{name}={shlex.quote(value)}" for name, value in site.address.environment().items())
-    return f"export {' '.join(said)}; then {commands}"
+    return [f"export {' '.join(said)}", commands]

@@ -104,7 +104,7 @@ def test_products_equal_those_of_run(place, processed, tmp_path):
 def test_every_event_was_told_in_order_and_then_a_summary(place):
     lines = (place.folder / "said").read_text().splitlines()
     assert lines[0] == f"bus   embedded:{place.folder / 'bus'}"
-    *events, summary, where, following = lines[3:]
+    *events, summary, where, following, commands = lines[3:]
     topics = [line.split()[1] for line in events]
     assert Counter(topics) == {
         "plan": 1, "raw": 4, "ramp": 4, "rate": 4, "cal": 4, "association": 1, "combined": 1,
@@ -115,7 +115,8 @@ def test_every_event_was_told_in_order_and_then_a_summary(place):
     assert topics[-2:] == ["association", "combined"]
     assert summary.startswith("4 exposures in; 4 ramp, 4 rate, 4 cal, 1 combined out; no failures; in ")
     assert where == f"products in {place.folder / 'store'}"
-    assert following.startswith("next: . env.sh; then calstream export")
+    assert following == "next: . ./env.sh"
+    assert commands.startswith("      calstream export")
 
 
 def test_the_environment_file_leads_other_commands_there(place):
@@ -204,5 +205,5 @@ def test_the_page_shows_both_generations(replayed, tmp_path):
     done = place("report", tmp_path, "--bus", place.address.bus)
     assert done.returncode == 0, done.stderr
     text = (tmp_path / "index.html").read_text()
-    for words in ("Timeline of every event", "Waited, median", "published again by a replay", "associated"):
+    for words in ("Timeline of every event", "Longest wait", "published again by a replay", "associated"):
         assert words in text

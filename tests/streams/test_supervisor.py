@@ -132,6 +132,15 @@ def test_what_runs_once_is_not_started_again_and_its_failure_is_known(supervise)
     assert supervisor.complaints(one) == ["x is no FITS file"]
 
 
+def test_what_ends_because_it_was_told_to_has_not_failed(supervise):
+    one = script("ingest", FOREVER, again=False)
+    supervisor, _ = supervise(one)
+    supervisor.start()
+    supervisor.stop(lambda: 1, PATIENT)
+    assert one.process.returncode == -signal.SIGTERM
+    assert supervisor.failed() == []
+
+
 def test_complaints_of_an_earlier_process_are_not_this_ones(supervise, tmp_path):
     (tmp_path / "logs").mkdir()
     (tmp_path / "logs/ingest.log").write_text("calstream: of yesterday\n")

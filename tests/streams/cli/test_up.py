@@ -169,7 +169,7 @@ def test_the_summary_counts_what_came_since_and_names_few_of_many_failures(pipel
     shown.summary(supervisor, began, None)
     said = capsys.readouterr()
     assert "1 exposure in; 1 ramp, 1 rate, 1 cal out; 7 failures; in " in said.out
-    assert "export CALSTREAM_BUS=embedded:/b CALSTREAM_STORE=/s; then calstream export" in said.out
+    assert "next: export CALSTREAM_BUS=embedded:/b CALSTREAM_STORE=/s\n      calstream export" in said.out
     assert said.err.count("failure ") == 5
     assert "and 2 more failures" in said.err
     assert shown.failed(supervisor, began)
