@@ -15,11 +15,13 @@ from typing import Final
 from urllib.parse import unquote, urlsplit
 
 from schemas.content import file_digest
-from schemas.errors import Unprocessable, explained
+from schemas.errors import Retriable, Unprocessable, explained, os_failure
 from schemas.events import Artifact
 
 _BEGUN: Final = ".put-"
 """Beginning of the names of files that are being written."""
+_PROBE: Final = 4096
+"""Bytes by which it shows whether a disk is full."""
 
 
 class Store:
@@ -78,7 +80,7 @@ class Store:
         durable, for marks of which the name is all that counts, may be seen before its content is there, and
         may not survive a loss of power.
         """
-        with explained(path, "written"):
+        with kept(f"{self._root}/{path}"):
             if self.local:
                 target = Path(self._root) / path
                 return _link_bytes(target, content) if durable else _create(target, content)
@@ -99,10 +101,10 @@ class Store:
                 yield Path(temporary) / "incoming"
             return
         folder = Path(self._root) / "incoming"
-        with explained(folder, "written"):
+        with kept(folder):
             folder.mkdir(parents=True, exist_ok=True)
             _sweep(folder)
-        path = folder / f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
+        path = folder / _own_name()
         try:
             yield path
         finally:
@@ -113,7 +115,7 @@ class Store:
 
         It appears whole or not at all, and of several writers exactly one wins.
         """
-        with explained(path, "written"):
+        with kept(f"{self._root}/{path}"):
             if not self.local:
                 try:
                     self._fs.put_file(str(local), f"{self._root}/{path}", mode="create")
@@ -134,19 +136,19 @@ class Store:
         """Give a local folder; its files become those of the store's folder `path` if the block succeeds."""
         if self.local:
             folder = Path(self._root) / path
-            with explained(path, "written"):
+            with kept(f"{self._root}/{path}"):
                 folder.mkdir(parents=True, exist_ok=True)
             try:
                 yield folder
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            with explained(path, "written"):
+            with kept(f"{self._root}/{path}"):
                 _sync(folder)
             return
         with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
             yield Path(temporary)
-            with explained(path, "written"):
+            with kept(f"{self._root}/{path}"):
                 for file in Path(temporary).iterdir():
                     self._fs.put_file(str(file), f"{self._root}/{path}/{file.name}")
 
@@ -162,7 +164,7 @@ class Store:
     def remove(self, path: str) -> None:
         """Remove a folder with what is in it; one that is not there is no error."""
         full = f"{self._root}/{path}"
-        with explained(path, "written"), contextlib.suppress(FileNotFoundError):
+        with kept(full), contextlib.suppress(FileNotFoundError):
             if self.local and os.path.isdir(full) and not os.path.islink(full):
                 shutil.rmtree(full)
             elif self.local:
@@ -175,6 +177,18 @@ class Store:
         if self.local:  # elsewhere there are no folders but in names
             with contextlib.suppress(OSError):
                 os.rmdir(f"{self._root}/{path}")
+
+    def demand_writable(self) -> None:
+        """Put a file and take it away again.
+
+        Raises
+        ------
+        Retriable
+            If that cannot be done.
+        """
+        path = f"incoming/{_own_name()}"
+        self.put_if_absent(path, bytes(_PROBE), durable=False)
+        self.remove(path)
 
     def half_put(self, before: float) -> Iterator[str]:
         """Yield the paths of files that were begun before a time and never put: their writers were killed.
@@ -244,6 +258,22 @@ class Store:
         )
 
 
+@contextlib.contextmanager
+def kept(path: str | os.PathLike[str]) -> Iterator[None]:
+    """Turn the operating system's errors in the block into a sentence about a file that was to be stored.
+
+    Raises
+    ------
+    Retriable
+        Whatever keeps a store from being written to, whoever runs it mends it; what was to be written is not
+        to blame.
+    """
+    try:
+        yield
+    except OSError as error:
+        raise Retriable(str(os_failure(error, path, "written"))) from error
+
+
 def local_path(uri: str) -> Path | None:
     """Return the path of a file of this machine, or None where the URI leads elsewhere."""
     parts = urlsplit(uri)
@@ -293,11 +323,21 @@ def _link_bytes(target: Path, content: bytes) -> bool:
 def _create(target: Path, content: bytes) -> bool:
     target.parent.mkdir(parents=True, exist_ok=True)
     try:
-        with target.open("xb") as file:
-            file.write(content)
+        file = target.open("xb")
     except FileExistsError:
         return False
+    try:
+        with file:
+            file.write(content)
+    except OSError:
+        target.unlink()  # of a full disk no mark is to remain that was none
+        raise
     return True
+
+
+def _own_name() -> str:
+    """Return a name in `incoming` that tells whose it is."""
+    return f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
 
 
 def _sweep(folder: Path) -> None:

@@ -186,6 +186,7 @@ class HostedAssociator:
             except Retriable:
                 raise
             except Exception as error:  # one event that breaks a rule must not stop all others for ever
+                self._store.demand_writable()
                 sentence = sentence_of(error)
                 letters.append(dead_letter(message, GROUP, type(error).__name__, sentence, 1))
                 log.error("dead letter", topic=message.topic, key=message.key, reason=sentence)

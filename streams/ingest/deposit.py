@@ -14,7 +14,7 @@ from schemas.events import Artifact
 from schemas.naming import product_filename
 from schemas.reading import ProductFile
 from schemas.stored_content import PassingContent
-from streams.store import Store
+from streams.store import Store, kept
 
 IN_PLACE: Final = "CALSTREAM_IN_PLACE_ROOTS"
 """Environment variable: folders whose files may stay where they are, because nobody changes them."""
@@ -37,10 +37,10 @@ def deposit(file: ProductFile, store: Store, level: str, name: str, suffix: str)
     Raises
     ------
     Retriable
-        If it changed meanwhile, or the store is full.
+        If it changed meanwhile, or the store cannot be written to.
     """
     with store.incoming() as path:
-        with explained(path, "written"), open(path, "xb") as copy:
+        with kept(path), open(path, "xb") as copy:
             artifact = digested(file, copy)
             copy.flush()
             os.fsync(copy.fileno())

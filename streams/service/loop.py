@@ -206,10 +206,8 @@ class Service:
         return only if free is None and only is not None and only.brisk else free
 
     def _may_begin(self) -> bool:
-        if lack := self._space.lack():
-            self._hurdle.met(lack)
-            return False
-        return self._hurdle.allows(sum(slot.entry is not None for slot in self._slots))
+        under_way = sum(slot.entry is not None for slot in self._slots)
+        return not self._space.lack() and self._hurdle.allows(under_way)
 
     def _sift(self, entry: Entry) -> bool:
         """Tell whether an event is work for a child; if not, it is done with now."""
@@ -268,7 +266,8 @@ class Service:
             return 0.0
         if self._first_ready is not None:
             return max(0.0, self._first_ready + self._linger - now)
-        if any(slot.free for slot in self._slots) and not self._hurdle.stands:
+        held_up = self._hurdle.stands or self._space.lack()
+        if any(slot.free for slot in self._slots) and not held_up:
             return min(_BREATH, max(0.0, self._window.next_try() - now))
         return _PULSE
 
@@ -338,7 +337,8 @@ class Service:
     def _tell(self) -> None:
         working = [slot for slot in self._slots if slot.entry is not None and not slot.entry.lost]
         self._metrics.in_work(len(working))
-        sentence = self._trouble or self._hurdle.sentence
+        lack = self._space.lack() if len(self._window) else ""
+        sentence = self._trouble or lack or self._hurdle.sentence
         self._metrics.waiting(bool(sentence))
         self._announcer.say(
             state="waiting" if sentence else "ready", sentence=sentence, in_work=tuple(self._works(working))

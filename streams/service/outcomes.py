@@ -79,7 +79,14 @@ class Outcomes:
             entry.given, entry.not_before = False, time.monotonic() + 2.0 ** (failures - 1) / 2
 
     def bury(self, entry: Entry, error: str, sentence: str, attempts: int) -> None:
-        """Let an event go to the dead letters, and say that it failed."""
+        """Let an event go to the dead letters, and say that it failed.
+
+        Raises
+        ------
+        Retriable
+            If the store cannot be written to: then that may be why, and it may be tried again.
+        """
+        self._store.demand_writable()
         message = entry.message
         outputs = [dead_letter(message, self._service, error, sentence, attempts)]
         try:

@@ -24,6 +24,7 @@ from schemas.events import (
 )
 from schemas.manifests import Manifest
 from schemas.recipe import Recipe
+from schemas.records import ServiceRecord
 from streams.bus.opening import open_bus
 from streams.current import current_products
 from streams.deadletters import letters
@@ -65,15 +66,16 @@ class Place:
         store = folder / "store"
         return cls(Site(bus=bus, store=Store(store), address=Address(bus=url, store=str(store))))
 
-    def product(self, topic: str, name: str, program: int, *, line: str = "main", generation: str = ""):
+    def product(self, topic: str, name: str, program: int, *, line="main", recipe=RECIPE, version=""):
         """Return the event of a product that came from outside, its file in the store."""
         suffix = {"raw": "uncal", "cal": "cal"}[topic]
-        content = made(name, suffix, ()).decode()
-        path = f"raw/{name}_{suffix}.fits"
+        content = made(name, suffix, [("version", version)]).decode()
+        path = f"raw/{name}_{suffix}{version}.fits"
         self.site.store.put_if_absent(path, content.encode())
+        known = [event.generation for event in self.events(topic) if event.name == name]
         return ProductEvent(
             topic=topic, line=line, name=name, suffix=suffix,
-            generation=generation or next_generation(time.time()), recipe=self.recipe(),
+            generation=next_generation(time.time(), max(known, default=None)), recipe=self.recipe(recipe),
             keywords={**KEYWORDS, "PROGRAM": f"{program:05d}"},
             product=Artifact(
                 uri=self.site.store.uri(path), size=len(content), sha256=digest_of(content),
@@ -81,14 +83,18 @@ class Place:
             ),
         )  # fmt: skip
 
-    def recipe(self) -> RecipeReference:
-        return RecipeReference(name=RECIPE.name, digest=freeze(RECIPE, self.site.store))
+    def recipe(self, recipe: Recipe = RECIPE) -> RecipeReference:
+        return RecipeReference(name=recipe.name, digest=freeze(recipe, self.site.store))
 
-    def feed(self, *names: str, topic: str = "raw", program: int = 1234, line: str = "main"):
+    def feed(self, *names: str, topic: str = "raw", program: int = 1234, **changes):
         """Publish products under names; return their events."""
-        events = [self.product(topic, name, program, line=line) for name in names]
-        self.site.bus.publish([pack(event) for event in events])
+        events = [self.product(topic, name, program, **changes) for name in names]
+        self.publish(*events)
         return events
+
+    def publish(self, *events) -> None:
+        """Publish events."""
+        self.site.bus.publish([pack(event) for event in events])
 
     def promise(self, *names: str, program: int = 1234) -> None:
         """Publish the plan of a program."""
@@ -100,14 +106,32 @@ class Place:
             keywords={"PROGRAM": f"{program:05d}"},
             plan=put_by_digest(self.site.store, "plans", text, ".json"),
         )  # fmt: skip
-        self.site.bus.publish([pack(plan)])
+        self.publish(plan)
 
     def events(self, topic: str):
         return [parse_event(message.value) for message in self.site.bus.read(topic)]
 
+    def record(self, service: str) -> ServiceRecord:
+        """Return what a service said last."""
+        records = [
+            ServiceRecord.model_validate_json(m.value) for m in self.site.bus.read("services") if m.value
+        ]
+        return max((r for r in records if r.service == service), key=lambda record: record.time)
+
+    def waits(self, service: str) -> str:
+        """Return why a service waits; an empty sentence if it does not."""
+        record = self.record(service)
+        return record.sentence if record.state == "waiting" else ""
+
     def done(self, *groups: str) -> bool:
         """Tell whether groups are through with all that there is for them."""
         return not any(sum(self.site.bus.lag(group, READERS[group]).values()) for group in groups)
+
+    def mosaic(self) -> ProductEvent | None:
+        """Return the one mosaic that is current; None where there is none yet."""
+        found = list(self._current("combined"))
+        assert len(found) <= 1
+        return found[0] if found else None
 
     def members_of(self, event: AssociationEvent) -> list[str]:
         """Return the names of an association's members."""

@@ -61,6 +61,8 @@ class Begin:
         What happens to it.
     lease : float, optional
         Another one than the bus has by itself, seconds.
+    clock : float
+        By how much its clock is wrong, seconds.
     """
 
     arguments: tuple[str, ...]
@@ -69,6 +71,7 @@ class Begin:
     environ: Mapping[str, str]
     blow: Blow | None = None
     lease: float | None = None
+    clock: float = 0.0
 
 
 def point_named(name: str, bus: str) -> Point:
@@ -106,12 +109,21 @@ def enter(begin: Begin) -> None:
     streams.warm.warm = lambda: None
     if begin.lease is not None:
         FACTORIES[begin.bus].shorten(begin.lease)
+    if begin.clock:
+        set_clock(begin.clock)
     if begin.blow is not None:
         arm(begin.blow, point_named(begin.blow.point, begin.bus))
     code = application.start(begin.arguments)
     sys.stdout.flush()
     sys.stderr.flush()
     os._exit(code)
+
+
+def set_clock(by: float) -> None:
+    """Let the clock of this process be wrong."""
+    seconds, nanoseconds = time.time, time.time_ns
+    time.time = lambda: seconds() + by
+    time.time_ns = lambda: nanoseconds() + int(by * 1e9)
 
 
 @dataclass
@@ -148,15 +160,14 @@ class Crew:
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([__name__])
 
-    def start(self, *services: str, options=(), blow=None, lease=None) -> Worker:
-        """Start ``calstream serve`` with services."""
+    def start(self, *services: str, options=(), **how) -> Worker:
+        """Start ``calstream serve`` with services; `how` as in :class:`Begin`."""
         begin = Begin(
             arguments=("serve", *services, "--free=0", "--grace=60", *options),
             log=str(self._folder / f"{'-'.join(services)}-{len(self.workers)}.log"),
             bus=self._bus,
             environ=self._environ,
-            blow=blow,
-            lease=lease,
+            **how,
         )
         worker = Worker(begin, self._begun(begin))
         self.workers.append(worker)

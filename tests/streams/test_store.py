@@ -2,13 +2,14 @@ from __future__ import annotations
 
 import hashlib
 import os
+import resource
 import socket
 import subprocess
 import threading
 
 import pytest
 
-from schemas.errors import Unprocessable
+from schemas.errors import Retriable, Unprocessable
 from schemas.events import Artifact
 from streams.store import Store, local_path
 
@@ -92,6 +93,38 @@ def test_a_folder_that_may_not_be_written_to(tmp_path):
     blocker.write_text("x")
     with pytest.raises(Unprocessable, match="file"):
         Store(blocker / "store")
+
+
+def test_a_store_that_was_taken_away_is_its_operators_matter_whoever_wants_to_write(tmp_path):
+    store = Store(tmp_path / "store")
+    store.demand_writable()
+    assert store.names("incoming") == []
+    (tmp_path / "store" / "incoming").rmdir()
+    (tmp_path / "store").rmdir()
+    (tmp_path / "store").write_text("x")
+    sentence = f"{tmp_path}/store/.*: it cannot be written .*; check the path"
+    for write in (
+        lambda: store.put_if_absent("a/b", b"x"),
+        lambda: store.put_if_absent("a/b", b"x", durable=False),
+        lambda: store.workspace("runs/x").__enter__(),
+        lambda: store.incoming().__enter__(),
+        store.demand_writable,
+    ):
+        with pytest.raises(Retriable, match=sentence):
+            write()
+
+
+def test_a_full_disk_leaves_no_mark_that_was_not_made(tmp_path):
+    store = Store(tmp_path)
+    before = resource.getrlimit(resource.RLIMIT_FSIZE)
+    resource.setrlimit(resource.RLIMIT_FSIZE, (10, before[1]))
+    try:
+        for durable in (True, False):
+            with pytest.raises(Retriable, match="it cannot be written"):
+                store.put_if_absent("attempts/x/1", b"x" * 100, durable=durable)
+    finally:
+        resource.setrlimit(resource.RLIMIT_FSIZE, before)
+    assert store.names("attempts/x") == []
 
 
 def test_paths_with_odd_characters_survive_the_way_through_a_uri(tmp_path):

@@ -224,3 +224,13 @@ def test_an_association_is_published_once_with_its_members_in_the_store(site, ar
     assert outcomes(Intake(site), path) == ["known"]
     assert len(events("association")) == 1
     assert events("raw") == events("cal") == []
+
+
+def test_no_file_is_refused_because_the_store_cannot_be_written_to(site, arrive, events, tmp_path):
+    path = arrive()
+    (tmp_path / "store" / "raw").write_text("in the way")
+    (note,) = Intake(site).take(path)
+    assert (note.outcome, events("failures")) == ("waiting", [])
+    assert f"{tmp_path}/store/raw/" in note.sentence
+    (tmp_path / "store" / "raw").unlink()
+    assert outcomes(Intake(site), path) == ["published"]

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import shutil
 from collections import Counter
 
 import pytest
@@ -12,7 +13,10 @@ from schemas.records import ServiceRecord
 from streams.bus import Outgoing
 from streams.bus.memory import MemoryConsumer
 from streams.manifest_files import manifest_path
+from streams.service import hurdle
+from streams.service.hurdle import Space
 from streams.service.slot import Limits
+from streams.store import Store
 
 from .support import events, publish, raw, running, site_at, until, write_crds
 
@@ -245,6 +249,41 @@ def test_too_little_space_pauses_the_service(site):
         record = until(lambda: next((r for r in records(site) if r.state == "waiting"), None))
         assert "of the disk is free, less than 110%" in record.sentence
     assert events(site, "ramp") == []
+
+
+def test_space_that_is_there_again_is_used_at_once(site, monkeypatch):
+    usage = shutil.disk_usage(site.store.root)
+    monkeypatch.setattr(hurdle.shutil, "disk_usage", lambda root: usage._replace(free=0))
+    turns = []
+    monkeypatch.setattr(Space, "lack", lambda space, lack=Space.lack: turns.append(True) or lack(space))
+    publish(site, "plain_1")
+    with running(site, free=0.1) as service:
+        until(lambda: last_record(site).state == "waiting")
+        seen = len(turns)
+        until(lambda: len(turns) > seen + 50)
+        assert not service.service._hurdle.stands  # its pauses grow
+        monkeypatch.setattr(hurdle.shutil, "disk_usage", lambda root: usage._replace(free=usage.total))
+        until(lambda: done(site))
+        until(lambda: last_record(site).state == "ready")
+    assert [event.name for event in events(site, "ramp")] == ["plain_1"]
+
+
+def test_no_event_is_given_up_while_the_store_cannot_be_written_to(site, monkeypatch):
+    down = [True]
+
+    def demand(store, honest=Store.demand_writable):
+        if down:
+            raise Retriable("the store cannot be written to")
+        honest(store)
+
+    monkeypatch.setattr(Store, "demand_writable", demand)
+    publish(site, "bad_1")
+    with running(site):
+        until(lambda: last_record(site).sentence == "the store cannot be written to")
+        assert list(site.bus.read(DLQ)) == []
+        down.clear()
+        until(lambda: done(site))
+    assert [letter.key for letter in site.bus.read(DLQ)] == ["bad_1"]
 
 
 def records(site):
