@@ -83,7 +83,7 @@ def guarded(call: Callable[[], Any], debug: bool) -> int:
     Returns
     -------
     int
-        The exit code: 2 for a request that is not understood, 1 for any other failure.
+        The exit code: 2 for a request that is not understood, 130 after Ctrl-C, 1 for any other failure.
     """
     try:
         call()
@@ -92,6 +92,8 @@ def guarded(call: Callable[[], Any], debug: bool) -> int:
     except BrokenPipeError:
         sys.stderr.close()  # whoever read the output has gone: no second failure while Python closes
         return 1
+    except KeyboardInterrupt:  # before typer listens for it
+        return INTERRUPTED
     except Exception as error:
         return _told(error, debug)
     return 0

@@ -57,6 +57,17 @@ except Terminated:
     assert said(code) == ["True", "cleaned up", "terminated True"]
 
 
+def test_it_is_told_before_the_command_has_begun() -> None:
+    code = """
+from streams.cli import application
+application.plugins = terminate
+sys.exit(application.start(["--version"]))
+"""
+    done = ran(code)
+    assert done.returncode == 143
+    assert done.stderr == "calstream: terminated before it was finished; run it again\n"
+
+
 def test_it_comes_again_where_nobody_could_hear_it() -> None:
     """Python swallows what is raised while an object is taken away."""
     code = """
