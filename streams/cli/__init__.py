@@ -2,8 +2,13 @@
 
 from __future__ import annotations
 
+import gc
 import sys
 from collections.abc import Sequence
+from typing import Final
+
+_ALLOCATIONS: Final = 20_000
+"""Between two walks of the garbage collector: with Python's 700, imports take 0.2 s longer."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -14,6 +19,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     arguments : sequence of str, optional
         Those of the command line when absent.
     """
+    gc.set_threshold(_ALLOCATIONS, 20, 50)
     from streams.cli.origin import shadowed  # imports none of the packages that it looks at
 
     if sentence := shadowed():
