@@ -7,6 +7,7 @@ import time
 from collections import Counter
 from collections.abc import Iterator
 from contextlib import contextmanager
+from math import inf
 from pathlib import Path
 from typing import TYPE_CHECKING, Final
 
@@ -30,6 +31,8 @@ if TYPE_CHECKING:
 _ORDER: Final = (PLAN, *LEVELS[:-1], ASSOCIATION, LEVELS[-1], FAILURES)
 _OVERLAP: Final = 5.0
 """Seconds that are read again at each look: a transaction's messages are older than its end."""
+_LASTING: Final = 5.0
+"""Seconds after which it is told what a service waits for."""
 _NAMED: Final = 5
 """So many failures are named at the end."""
 
@@ -54,6 +57,7 @@ class Shown:
         self._began = time.time()
         self._since = self._began
         self._failure = ""
+        self._waits: dict[str, float] = {}
         self._told: set[tuple[str, int, int]] = set()
         self._letters = self._letters_now = self._watch.look().dead_letters
 
@@ -77,8 +81,14 @@ class Shown:
         self.tell()
 
     def draw(self, seen: Overview, failure: str) -> None:
-        """Show the pipeline: tell of every event that is new."""
+        """Show the pipeline: tell of every event that is new, and of what services wait for."""
         self.tell()
+        waiting = {one.record.sentence for one in seen.services if one.live} - {""}
+        self._waits = {sentence: self._waits.get(sentence, seen.time) for sentence in waiting}
+        for sentence, since in self._waits.items():
+            if seen.time - since >= _LASTING:
+                self.complain(sentence)
+                self._waits[sentence] = inf
 
     def tell(self) -> None:
         """Tell of every event that is new, in order of time."""

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import logging
+from collections.abc import Callable
+from contextlib import suppress
 from typing import TYPE_CHECKING, Annotated
 
 import typer
@@ -117,10 +119,10 @@ def _serve(
         if set(names) - {ASSOCIATOR}:
             demand_references()
             use_kernel_cache()
-            _compile_kernels()
         site = open_site(address(bus, store))
+        patience = Patience(quiet=waits[0], deadline=waits[1])
         try:
-            serve(site, names, options, Patience(quiet=waits[0], deadline=waits[1]), stopping, told=_told)
+            serve(site, names, options, patience, stopping, told=_told, prepare=_compile_kernels)
         finally:
             site.bus.close()
 
@@ -144,12 +146,17 @@ def demand_references() -> None:
         )
 
 
-def _compile_kernels() -> None:
+def _compile_kernels(going_on: Callable[[], bool]) -> None:
     """Compile in another process: a compiler that has worked keeps a quarter of a gigabyte."""
     import subprocess
     import sys
 
-    subprocess.run([sys.executable, "-P", "-m", "streams.warm"], check=False)
+    compiler = subprocess.Popen([sys.executable, "-P", "-m", "streams.warm"])
+    while compiler.poll() is None:
+        if not going_on():
+            compiler.terminate()
+        with suppress(subprocess.TimeoutExpired):
+            compiler.wait(0.2)
 
 
 def _told(address: str) -> None:

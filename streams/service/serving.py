@@ -26,6 +26,10 @@ from streams.site import Site
 STUCK: Final = 60.0
 """Seconds after which a loop that has not gone round counts as stuck."""
 
+PREPARING: Final = (
+    "kernels are made ready; they are compiled once for a version of the code, in a minute or two"
+)
+
 log = structlog.get_logger("calstream")
 
 
@@ -80,6 +84,7 @@ def serve(
     stopping: Stopping,
     *,
     told: Callable[[str], None] = lambda address: None,
+    prepare: Callable[[Callable[[], bool]], None] = lambda going_on: None,
 ) -> None:
     """Run services until told to stop, or until one of them cannot go on: then all stop.
 
@@ -97,6 +102,9 @@ def serve(
         Told of signals.
     told : callable, optional
         Given the address of metrics and health.
+    prepare : callable, optional
+        Called before services with stages start: compiles kernels. It is given what tells that it may go on,
+        to be called several times a second.
 
     Raises
     ------
@@ -116,9 +124,13 @@ def serve(
             stopping.more()
 
     told(health.address)
-    threads = []
     for one in served:
         one.announcer.say(metrics=health.address)
+    if set(names) - {ASSOCIATOR}:
+        prepare(lambda: _wait(served, stopping))
+    threads = []
+    for one in served:
+        one.announcer.say(sentence="")
         threads.append(threading.Thread(target=life, args=(one,), name=one.announcer.record.service))
         threads[-1].start()
     for thread in threads:
@@ -141,6 +153,14 @@ def _made(
         return AssociatorService(site, stopping, patience, registry)
     mine = replace(options, name=group_of(name), stages=STAGES[name])
     return Service(site, mine, stopping, registry)
+
+
+def _wait(served: Sequence[Any], stopping: Stopping) -> bool:
+    """Say what services wait for; tell whether they still have to."""
+    for one in served:
+        one.turned = time.monotonic()
+        one.announcer.say(sentence=PREPARING)
+    return not stopping()
 
 
 def _health(served: Sequence[Any]) -> str:

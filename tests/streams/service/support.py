@@ -9,6 +9,7 @@ from contextlib import contextmanager
 from schemas.canonical import digest
 from schemas.events import Artifact, ProductEvent, RecipeReference, next_generation, parse_event
 from schemas.recipe import Recipe
+from schemas.records import ServiceRecord
 from streams.bus.memory import MemoryBus
 from streams.envelope import pack
 from streams.recipes import freeze
@@ -16,7 +17,7 @@ from streams.service.loop import Service
 from streams.service.options import ServiceOptions
 from streams.site import Address, Site
 from streams.store import Store
-from streams.topics import TOPICS
+from streams.topics import SERVICES, TOPICS
 
 TO_RAMP = "tests.streams.service.stages:TO_RAMP"
 TO_RATE = "tests.streams.service.stages:TO_RATE"
@@ -75,6 +76,12 @@ def publish(site, *names, **changes):
 def events(site, topic):
     """Return the events on a topic."""
     return [parse_event(message.value) for message in site.bus.read(topic)]
+
+
+def last_record(site):
+    """Return what was said last on the topic of services."""
+    *_, last = site.bus.read(SERVICES)
+    return ServiceRecord.model_validate_json(last.value)
 
 
 def until(condition, patience=PATIENT):

@@ -18,7 +18,7 @@ from streams.service.hurdle import Space
 from streams.service.slot import Limits
 from streams.store import Store
 
-from .support import events, publish, raw, running, site_at, until, write_crds
+from .support import events, last_record, publish, raw, running, site_at, until, write_crds
 
 DLQ = "raw.to_ramp.dlq"
 
@@ -145,11 +145,6 @@ def test_what_lacks_something_waits_and_says_so_and_no_event_is_given_up_for_it(
         until(lambda: last_record(site).state == "ready")
     assert [event.name for event in events(site, "ramp")] == ["lacks_1"]
     assert list(site.bus.read(DLQ)) == []
-
-
-def last_record(site):
-    *_, last = site.bus.read("services")
-    return ServiceRecord.model_validate_json(last.value)
 
 
 def test_bytes_that_are_no_event_go_to_the_dead_letters(site):
