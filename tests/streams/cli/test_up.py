@@ -8,12 +8,14 @@ import signal
 import subprocess
 import sys
 import time
+from dataclasses import replace
 
 import pytest
 
 from streams.bus.memory import MemoryBus
 from streams.cli import main
 from streams.cli.attendance import Shown, line_of
+from streams.cli.top import Watch
 from streams.roster import process_runs
 from streams.site import BUS, STORE, Address, Site, add_to_environment_file, address
 from streams.supervisor import Managed, Supervisor
@@ -173,3 +175,16 @@ def test_the_summary_counts_what_came_since_and_names_few_of_many_failures(pipel
     assert said.err.count("failure ") == 5
     assert "and 2 more failures" in said.err
     assert shown.failed(supervisor, began)
+
+
+def test_what_services_wait_for_is_told_once_and_only_if_it_lasts(pipeline, tmp_path, capsys):
+    site = Site(bus=pipeline.bus, store=pipeline.store, address=Address(bus="embedded:/b", store="/s"))
+    shown = Shown(site, tmp_path)
+    pipeline.record("image2", "waiting", sentence="the store is full")
+    pipeline.record("image3", "waiting", sentence="the store is full")
+    seen = Watch(pipeline.bus).look()
+    told = []
+    for later in (0, 4, 6, 60):
+        shown.draw(replace(seen, time=seen.time + later), "")
+        told.append(capsys.readouterr().err.count("calstream: the store is full"))
+    assert told == [0, 0, 1, 0]
