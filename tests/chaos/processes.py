@@ -220,7 +220,8 @@ class Crew:
             worker.again = False
 
     def abandon(self) -> None:
-        """Kill whatever is left."""
+        """Kill all of them, for good."""
         for worker in self.workers:
-            worker.signal(signal.SIGKILL)
-            worker.process.join(PATIENT)
+            if worker.again and not worker.running:
+                worker.ends.append(worker.process.exitcode)
+            self.kill(worker)

@@ -51,7 +51,7 @@ def finished_by_another(place, crew, blow, products):
     place.feed(NAMES[7], topic="cal")
     crew.until(lambda: len(place.events("combined")) == products and place.done("associator", "image3"))
     crew.stop()
-    assert (blow.fallen, second.ends) == (1, [-9])
+    assert (blow.fallen, second.ends) == (1, [-9]), crew.said()
 
 
 @pytest.mark.parametrize("point", POINTS)
@@ -80,7 +80,7 @@ def test_without_a_plan_what_is_not_yet_said_is_said_once_by_the_next(place, cre
     second = crew.start("associator", blow=blow)
     crew.until(lambda: place.events("combined") and place.done("associator", "image3"))
     crew.stop()
-    assert (blow.fallen, second.ends) == (1, [-9])
+    assert (blow.fallen, second.ends) == (1, [-9]), crew.said()
     (association,) = place.events("association")
     assert (association.completeness, place.members_of(association)) == ("unknown", NAMES)
     place.demand_order()

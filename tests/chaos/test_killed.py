@@ -9,6 +9,7 @@ from tests.chaos.places import exposure
 from tests.chaos.points import IN_CHILD, IN_PARENT, Blow
 
 NAMES = [exposure(number) for number in range(16)]
+WAVES = 3
 PARENT = [*IN_PARENT, *FACTORIES["embedded"].points]
 CASES = [
     pytest.param(point, whom, nth, slots, id=f"{whom} {point} {nth} {slots}", marks=marks)
@@ -22,11 +23,13 @@ CASES = [
 def test_killed_at_a_point_it_goes_on_and_every_product_is_there_once(
     place, crew, tmp_path, point, whom, nth, slots
 ):
-    place.feed(*NAMES)
     blow = Blow(point=point, whom=whom, nth=nth, times=2, folder=tmp_path)
     worker = crew.start("detector1", blow=blow, options=[f"--slots={slots}"])
-    crew.until(lambda: place.done("detector1"))
-    crew.stop()
+    for wave in range(WAVES):  # so that there are as many polls and commits at least
+        place.feed(*NAMES[wave::WAVES])
+        crew.until(lambda: place.done("detector1"))
+    crew.abandon()
     assert blow.fallen >= 1
-    assert worker.ends == ([-9] * blow.fallen if whom == "parent" else [])
+    assert set(worker.ends) <= ({-9} if whom == "parent" else set())
+    assert len(worker.ends) <= blow.fallen  # the last may not have been seen, two children strike at once
     place.demand_all(NAMES, levels=["ramp"])
