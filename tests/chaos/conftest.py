@@ -11,6 +11,7 @@ import pytest
 from tests.chaos.buses import FACTORIES
 from tests.chaos.places import Place
 from tests.chaos.processes import Crew
+from tests.streams.bus.brokers import stop_clusters
 from tests.streams.service.support import write_crds
 
 
@@ -36,9 +37,16 @@ def crds(tmp_path_factory):
     return write_crds(tmp_path_factory.mktemp("crds"))
 
 
-@pytest.fixture(params=FACTORIES)
+@pytest.fixture(scope="session", autouse=True)
+def _no_broker_stays():
+    yield
+    stop_clusters()
+
+
+@pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.whole)])
 def bus(request):
     """The kind of bus."""
+    FACTORIES[request.param].demand()
     return request.param
 
 

@@ -66,16 +66,23 @@ class Place:
         store = folder / "store"
         return cls(Site(bus=bus, store=Store(store), address=Address(bus=url, store=str(store))))
 
-    def product(self, topic: str, name: str, program: int, *, line="main", recipe=RECIPE, version=""):
-        """Return the event of a product that came from outside, its file in the store."""
+    def product(
+        self, topic: str, name: str, program: int, *, line="main", recipe=RECIPE, version="", known=None
+    ):
+        """Return the event of a product that came from outside, its file in the store.
+
+        It is newer than those of its name among `known`, by default all that there are.
+        """
         suffix = {"raw": "uncal", "cal": "cal"}[topic]
         content = made(name, suffix, [("version", version)]).decode()
         path = f"raw/{name}_{suffix}{version}.fits"
         self.site.store.put_if_absent(path, content.encode())
-        known = [event.generation for event in self.events(topic) if event.name == name]
+        before = self.events(topic) if known is None else known
+        generations = [event.generation for event in before if event.name == name]
         return ProductEvent(
             topic=topic, line=line, name=name, suffix=suffix,
-            generation=next_generation(time.time(), max(known, default=None)), recipe=self.recipe(recipe),
+            generation=next_generation(time.time(), max(generations, default=None)),
+            recipe=self.recipe(recipe),
             keywords={**KEYWORDS, "PROGRAM": f"{program:05d}"},
             product=Artifact(
                 uri=self.site.store.uri(path), size=len(content), sha256=digest_of(content),
@@ -88,7 +95,8 @@ class Place:
 
     def feed(self, *names: str, topic: str = "raw", program: int = 1234, **changes):
         """Publish products under names; return their events."""
-        events = [self.product(topic, name, program, **changes) for name in names]
+        known = self.events(topic)
+        events = [self.product(topic, name, program, known=known, **changes) for name in names]
         self.publish(*events)
         return events
 

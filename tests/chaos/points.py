@@ -103,7 +103,8 @@ def _strike(whom: str, in_child: bool) -> None:
     if whom == "stop":
         if in_child:
             os.kill(os.getppid(), signal.SIGSTOP)
-        os.kill(os.getpid(), signal.SIGSTOP)
+        # Sent to the process it would be for the main thread to take, while this one goes on.
+        signal.pthread_kill(threading.get_ident(), signal.SIGSTOP)
     elif in_child == (whom == "child"):
         os.kill(os.getpid(), signal.SIGKILL)
     elif in_child:
@@ -117,26 +118,26 @@ def _strike(whom: str, in_child: bool) -> None:
 
 def arm(blow: Blow, point: Point) -> None:
     """Let a blow fall in this process, or in one that it forks, when the point is passed."""
-    inside = threading.local()
+    inside = threading.Event()  # seen by all threads: a transaction has one of its own
     if point.inside:
         _replace(point.inside, functools.partial(_marked, inside))
     _replace(point.function, functools.partial(_deadly, inside, blow, point))
 
 
-def _marked(inside: threading.local, original: Callable[..., Any]) -> Callable[..., Any]:
+def _marked(inside: threading.Event, original: Callable[..., Any]) -> Callable[..., Any]:
     @functools.wraps(original)
     def wrapper(*args: Any, **keywords: Any) -> Any:
-        inside.there = True
+        inside.set()
         try:
             return original(*args, **keywords)
         finally:
-            inside.there = False
+            inside.clear()
 
     return wrapper
 
 
 def _deadly(
-    inside: threading.local, blow: Blow, point: Point, original: Callable[..., Any]
+    inside: threading.Event, blow: Blow, point: Point, original: Callable[..., Any]
 ) -> Callable[..., Any]:
     passed, parent = 0, os.getpid()
 
@@ -150,7 +151,7 @@ def _deadly(
 
     @functools.wraps(original)
     def wrapper(*args: Any, **keywords: Any) -> Any:
-        meant = point.about in str(args) and (not point.inside or getattr(inside, "there", False))
+        meant = point.about in str(args) and (not point.inside or inside.is_set())
         if meant and point.when == "before":
             passes()
         result = original(*args, **keywords)

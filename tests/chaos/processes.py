@@ -156,17 +156,18 @@ class Crew:
         self.workers: list[Worker] = []
         self._folder = folder
         self._bus = bus
-        self._environ = {**environ, **where.environment(), "CALSTREAM_TEST_NOTES": str(folder)}
+        self.environ = {**environ, **where.environment(), "CALSTREAM_TEST_NOTES": str(folder)}
         self._context = multiprocessing.get_context("forkserver")
         self._context.set_forkserver_preload([__name__])
 
-    def start(self, *services: str, options=(), **how) -> Worker:
+    def start(self, *services: str, options=(), named=True, **how) -> Worker:
         """Start ``calstream serve`` with services; `how` as in :class:`Begin`."""
+        name = f"{'-'.join(services)}-{len(self.workers)}"
         begin = Begin(
             arguments=("serve", *services, "--free=0", "--grace=60", *options),
-            log=str(self._folder / f"{'-'.join(services)}-{len(self.workers)}.log"),
+            log=str(self._folder / f"{name}.log"),
             bus=self._bus,
-            environ=self._environ,
+            environ=self.environ | (FACTORIES[self._bus].naming(name) if named else {}),
             **how,
         )
         worker = Worker(begin, self._begun(begin))

@@ -10,7 +10,7 @@ from functools import cache
 from pathlib import Path
 
 import pytest
-from kafka.admin import KafkaAdminClient
+from kafka.admin import KafkaAdminClient, MemberToRemove
 
 from schemas.errors import CalstreamError
 from streams.bus.kafka import KafkaBus
@@ -62,12 +62,20 @@ def _topics(admin: KafkaAdminClient) -> list[str]:
     return [name for name in admin.list_topics() if not name.startswith("__")]
 
 
+def _send_away(admin: KafkaAdminClient, groups: list[str]) -> None:
+    """Let members that were killed be none any more; the groups would wait for them."""
+    for group, found in admin.describe_groups(groups).items():
+        if dead := [MemberToRemove(member_id=one["member_id"]) for one in found["members"]]:
+            admin.remove_group_members(group, dead)
+
+
 def empty_bus(nodes: int = 1, **options: object) -> KafkaBus:
     """Return a bus on a running Kafka in which nothing is left of earlier tests."""
     local = cluster(nodes)
     with KafkaAdminClient(bootstrap_servers=local.bootstrap.split(",")) as admin:
         groups = [group["group_id"] for group in admin.list_groups()]
         if groups:
+            _send_away(admin, groups)
             admin.delete_groups(groups)
         if topics := _topics(admin):
             admin.delete_topics(topics)
