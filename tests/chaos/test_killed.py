@@ -9,7 +9,6 @@ from tests.chaos.places import exposure
 from tests.chaos.points import IN_CHILD, IN_PARENT, Blow
 
 NAMES = [exposure(number) for number in range(16)]
-WAVES = 3
 LEASE = 3.0
 """Of processes without a name, on which others wait when they were killed."""
 WHOLE = (pytest.mark.whole,)
@@ -40,8 +39,8 @@ def test_killed_at_a_point_it_goes_on_and_every_product_is_there_once(
     blow = Blow(point=point, whom=whom, nth=nth, times=2, folder=tmp_path)
     options = [f"--slots={slots}"]
     worker = crew.start("detector1", blow=blow, options=options, named=nth == 1, lease=LEASE)
-    for wave in range(WAVES):  # so that there are as many polls and commits at least
-        place.feed(*NAMES[wave::WAVES])
+    for wave in range(nth):  # so that there are as many polls and commits at least
+        place.feed(*NAMES[wave::nth])
         crew.until(lambda: place.done("detector1"))
     crew.abandon()
     assert blow.fallen >= 1
