@@ -18,11 +18,16 @@ NAMES = [exposure(number) for number in range(6)]
 LATER = [exposure(number) for number in range(6, 12)]
 POINTS = ["manifest half put", "begin"]
 MORE = ["polled", "given", "marked", "half written", "written", "manifest put", "marks forgotten", "answered"]
+IN_TRANSACTION = ["begun", "sent", "offsets"]
+"""Kafka's: the broker ends what is open there after a while, and the other goes on from before it."""
+CASES = [
+    *(("embedded", point) for point in POINTS),
+    *(pytest.param("embedded", point, marks=pytest.mark.whole) for point in MORE),
+    *(pytest.param("kafka", p, marks=pytest.mark.whole) for p in (*POINTS, *MORE, *IN_TRANSACTION)),
+]
 
 
-@pytest.mark.parametrize(
-    "point", [*POINTS, *(pytest.param(point, marks=pytest.mark.whole) for point in MORE)]
-)
+@pytest.mark.parametrize(("bus", "point"), CASES, indirect=["bus"])
 def test_what_was_taken_over_meanwhile_is_published_once(place, crew, bus, tmp_path, point):
     lease = FACTORIES[bus].lease
     place.feed(*NAMES)
@@ -37,7 +42,8 @@ def test_what_was_taken_over_meanwhile_is_published_once(place, crew, bus, tmp_p
     place.feed(*LATER)
     crew.until(lambda: place.done("detector1"))
     crew.stop()
-    assert (blow.fallen, first.ends, second.ends) == (1, [], [])
+    assert (blow.fallen, second.ends) == (1, [])
+    assert first.ends in ([], [1] if point in IN_TRANSACTION else [])  # it may be told to end
     assert place.leftovers() == []
     place.demand_all([*NAMES, *LATER], levels=["ramp"])
 
