@@ -170,10 +170,11 @@ class HostedAssociator:
         gained = any(self._held.get(position) != epoch for position, epoch in held.items())
         self._held = held
         if gained:
+            self._consumer.rewind()
+            self._held = dict(self._consumer.keep())  # it may have begun new epochs, which are ours too
             self._associator = Associator(self._patience)
             known = remembered(self._bus.read(ASSOCIATOR_STATE), self._load)
             self._associator.restore(known, self._load)
-            self._consumer.rewind()
         return gained
 
     def _taken(self, messages: list[Message]) -> tuple[list[Reduced], list[Outgoing]]:
