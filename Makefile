@@ -1,7 +1,8 @@
 # make install   .venv with exactly the versions of requirements.lock, calstream from this folder, kernels compiled
 # make demo      a small simulated downlink through all services; products and a page in demo-output/
 # make test      the whole test suite (peer tests too, where .venv-peer is: make peer)
-# make chaos     services killed at every point: all of what the test suite does a part of
+# make chaos     services killed at every point: all of what the test suite does a part of; on Kafka too where
+#                CALSTREAM_REQUIRE_KAFKA=1
 # make lint      ruff, mypy, import-linter
 # make bench     speed and memory beside the peer, the jwst package
 # make soak      2,000 small exposures through all services: everything once, and flat memory

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import contextlib
 from collections.abc import Iterable, Mapping, Sequence
 
 from kafka.errors import KafkaError
-from kafka.structs import OffsetAndMetadata
+from kafka.structs import ConsumerGroupMetadata, OffsetAndMetadata
 
 from streams.bus.kafka.connection import Connection
 from streams.bus.kafka.failures import LOST, Fenced, failure, is_any, told
@@ -125,7 +126,7 @@ class KafkaMember:
                     self._transactions.run(outputs, topics, offsets, membership)
                 except KafkaError as error:
                     # The group shares anew, and what is to be committed may be among what stays here.
-                    if not is_any(error, LOST) or not self._pump.wait_for_membership(self._lease, membership):
+                    if not is_any(error, LOST) or not self._taken_in_anew(membership):
                         self._start_over(error, {m.position for m in done})
                 else:
                     self._committed.update(ends)
@@ -157,6 +158,12 @@ class KafkaMember:
         held = self._ownership.positions() if member else {}
         if lost := {message.position for message in done if held.get(message.position) != message.epoch}:
             raise PartitionLost(lost)
+
+    def _taken_in_anew(self, membership: ConsumerGroupMetadata | None) -> bool:
+        """End what is open, for which all readers would wait, and wait for the group to share anew."""
+        with contextlib.suppress(KafkaError):
+            self._transactions.prepare()
+        return self._pump.wait_for_membership(self._lease, membership)
 
     def _start_over(self, error: KafkaError, positions: set[Position]) -> None:
         told_as = failure(error, f"what group {self._group} has done could not be committed")

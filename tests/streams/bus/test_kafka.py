@@ -9,6 +9,7 @@ from collections import Counter
 
 import pytest
 from kafka import KafkaProducer
+from kafka.errors import IllegalGenerationError
 
 from schemas.errors import Retriable, UsageError
 from streams.bus import Outgoing, PartitionLost, Topic, open_bus
@@ -137,6 +138,23 @@ def test_a_member_that_shows_no_sign_of_life_loses_its_partitions_and_may_come_b
         found += silent.poll(0.1) + other.poll(0.1)
     assert len(found + silent.poll(0.1) + other.poll(0.1)) == 60
     assert values(bus.read("ramp")) == []
+    quick.close()
+
+
+def test_what_a_member_had_begun_when_it_lost_its_place_keeps_no_reader_waiting(bus, monkeypatch):
+    def refuse(*_):
+        raise IllegalGenerationError
+
+    bus.publish([said("raw", "a", "0")])
+    quick = another(lease=2.0)
+    member = quick.consumer("g", ["raw"])
+    batch = take(member, 1)
+    with monkeypatch.context() as broken:
+        broken.setattr(KafkaProducer, "send_offsets_to_transaction", refuse)
+        with pytest.raises(PartitionLost):
+            member.commit(batch, [said("ramp", "a", "late")])
+    bus.publish([said("ramp", "a", "of another")])
+    assert values(bus.read("ramp")) == [b"of another"]
     quick.close()
 
 
