@@ -69,12 +69,15 @@ class StoreLedger:
 
     def finish(self, run: Run, manifest: Manifest) -> Manifest:
         """Put the manifest if there is none; else sweep this attempt's files and return the winner's."""
-        if self._store.put_if_absent(manifest_path(run.key), manifest_bytes(manifest)):
+        if self._put(manifest_path(run.key), manifest_bytes(manifest)):
             return manifest
         winner = Manifest.model_validate_json(self._store.read_bytes(manifest_path(run.key)))
         if winner.attempt != manifest.attempt:
             self._store.remove(f"{run_folder(run.key)}/{manifest.attempt}")
         return winner
+
+    def _put(self, path: str, content: bytes) -> bool:
+        return self._store.put_if_absent(path, content)
 
 
 def attempts(store: Store, event_id: str) -> int:

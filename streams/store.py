@@ -80,15 +80,28 @@ class Store:
         durable, for marks of which the name is all that counts, may be seen before its content is there, and
         may not survive a loss of power.
         """
+        if durable:
+            put = self.put_to_settle(path, content)
+            if put:
+                self.settle(path)
+            return put
         with kept(f"{self._root}/{path}"):
             if self.local:
-                target = Path(self._root) / path
-                return _link_bytes(target, content) if durable else _create(target, content)
-            try:
-                self._fs.pipe_file(f"{self._root}/{path}", content, mode="create")
-            except FileExistsError:
-                return False
-            return True
+                return _create(f"{self._root}/{path}", content)
+            return self._pipe(path, content)
+
+    def put_to_settle(self, path: str, content: bytes) -> bool:
+        """Write a file unless one is there already, of which :meth:`settle` is to make the name durable."""
+        with kept(f"{self._root}/{path}"):
+            if self.local:
+                return _link_bytes(f"{self._root}/{path}", content)
+            return self._pipe(path, content)
+
+    def settle(self, path: str) -> None:
+        """Return when the name of a file that was put survives a loss of power, as its content does."""
+        if self.local:
+            with kept(f"{self._root}/{path}"):
+                _sync(os.path.dirname(f"{self._root}/{path}"))
 
     @contextlib.contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -122,13 +135,13 @@ class Store:
                 except FileExistsError:
                     return False
                 return True
-            target = Path(self._root) / path
-            _make(target.parent)
+            target = f"{self._root}/{path}"
+            _make(os.path.dirname(target))
             try:
                 os.link(local, target)
             except FileExistsError:
                 return False
-            _sync(target.parent)
+            _sync(os.path.dirname(target))
             return True
 
     @contextlib.contextmanager
@@ -257,6 +270,13 @@ class Store:
             uri=self.uri(path), size=local.stat().st_size, sha256=file_digest(local), content=content
         )
 
+    def _pipe(self, path: str, content: bytes) -> bool:
+        try:
+            self._fs.pipe_file(f"{self._root}/{path}", content, mode="create")
+        except FileExistsError:
+            return False
+        return True
+
 
 @contextlib.contextmanager
 def kept(path: str | os.PathLike[str]) -> Iterator[None]:
@@ -300,11 +320,12 @@ def _size(path: str) -> int:
         return sum(_size(entry.path) for entry in found)
 
 
-def _link_bytes(target: Path, content: bytes) -> bool:
-    if target.exists():
+def _link_bytes(target: str, content: bytes) -> bool:
+    if os.path.exists(target):
         return False
-    _make(target.parent)
-    name = f"{target.parent}/{_BEGUN}{os.getpid()}-{secrets.token_hex(8)}"
+    folder = os.path.dirname(target)
+    _make(folder)
+    name = f"{folder}/{_BEGUN}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         with open(name, "xb") as file:
             file.write(content)
@@ -314,23 +335,23 @@ def _link_bytes(target: Path, content: bytes) -> bool:
             os.link(name, target)
         except FileExistsError:
             return False
-        _sync(target.parent)
-        return True
     finally:
-        Path(name).unlink(missing_ok=True)
+        with contextlib.suppress(FileNotFoundError):
+            os.unlink(name)
+    return True
 
 
-def _create(target: Path, content: bytes) -> bool:
-    target.parent.mkdir(parents=True, exist_ok=True)
+def _create(target: str, content: bytes) -> bool:
+    os.makedirs(os.path.dirname(target), exist_ok=True)
     try:
-        file = target.open("xb")
+        file = open(target, "xb")  # noqa: SIM115  closed below, where a file that exists is none of ours
     except FileExistsError:
         return False
     try:
         with file:
             file.write(content)
     except OSError:
-        target.unlink()  # of a full disk no mark is to remain that was none
+        os.unlink(target)  # of a full disk no mark is to remain that was none
         raise
     return True
 
@@ -360,15 +381,17 @@ def alive(pid: int) -> bool:
     return True
 
 
-def _make(folder: Path) -> None:
+def _make(folder: str) -> None:
     """Make a folder that survives a loss of power."""
-    if not folder.is_dir():
-        _make(folder.parent)
-        folder.mkdir(exist_ok=True)
-        _sync(folder.parent)
+    if not os.path.isdir(folder):
+        parent = os.path.dirname(folder)
+        _make(parent)
+        with contextlib.suppress(FileExistsError):
+            os.mkdir(folder)
+        _sync(parent)
 
 
-def _sync(folder: Path) -> None:
+def _sync(folder: str | Path) -> None:
     fd = os.open(folder, os.O_RDONLY)
     try:
         os.fsync(fd)

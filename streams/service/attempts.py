@@ -15,7 +15,7 @@ from typing import Final
 
 from schemas.errors import CalstreamError, Unprocessable
 from schemas.manifests import Manifest
-from streams.manifest_files import StoreLedger, run_folder
+from streams.manifest_files import StoreLedger, manifest_path, run_folder
 from streams.planning import Run
 from streams.store import Store
 
@@ -37,6 +37,9 @@ def attempts_folder(event_id: str) -> str:
 class ServiceLedger(StoreLedger):
     """Finished runs and attempts, as a service's child keeps them.
 
+    A manifest is put without waiting for its folder to be flushed: :meth:`unsettled` says for which that is
+    to be done.
+
     Parameters
     ----------
     store : Store
@@ -49,6 +52,14 @@ class ServiceLedger(StoreLedger):
         super().__init__(store)
         self._begun = begun
         self._marked, self._number = "", 0
+        self._unsettled: list[str] = []
+
+    def finished(self, run: Run) -> Manifest | None:
+        """Return the manifest of a run that is finished, or None; who put it may not have settled it."""
+        manifest = super().finished(run)
+        if manifest is not None:
+            self._unsettled.append(manifest_path(run.key))
+        return manifest
 
     def begin(self, run: Run) -> None:
         """Mark an attempt.
@@ -76,13 +87,21 @@ class ServiceLedger(StoreLedger):
 
     def turn_to_next(self) -> None:
         """Forget which attempt was marked last."""
-        self._marked = ""
+        self._marked, self._unsettled = "", []
+
+    def unsettled(self) -> tuple[str, ...]:
+        """Return the manifests that must be settled before anything is said of them."""
+        return tuple(self._unsettled)
 
     def forgive(self) -> None:
         """Take the last mark back: what failed was not the event, and it may be tried for days."""
         if self._marked:
             with contextlib.suppress(CalstreamError):  # a store that is down keeps the mark
                 self._store.remove(f"{attempts_folder(self._marked)}/{self._number}")
+
+    def _put(self, path: str, content: bytes) -> bool:
+        self._unsettled.append(path)
+        return self._store.put_to_settle(path, content)
 
 
 def mark(store: Store, event_id: str, run_key: str) -> int:

@@ -11,7 +11,6 @@ import signal
 import sys
 import threading
 import time
-from collections.abc import Callable
 from dataclasses import dataclass, replace
 from functools import cache
 from importlib import import_module
@@ -21,7 +20,8 @@ from typing import TYPE_CHECKING, Any, Final
 from schemas.errors import Retriable, Unprocessable
 from schemas.events import AssociationEvent, Event, ProductEvent, parse_event
 from schemas.recipe import Recipe
-from streams.service.messages import Begun, Failed, Finished, Ready, Task
+from streams.service.messages import Failed, Finished, Ready, Task
+from streams.service.progress import Progress
 
 if TYPE_CHECKING:
     from streams.execution import Handled
@@ -57,28 +57,30 @@ class ChildOptions:
     log_format: str = "console"
 
 
-def main(pipe: Connection, options: ChildOptions) -> None:
+def main(pipe: Connection, progress: Progress, options: ChildOptions) -> None:
     """Serve tasks until the pipe is closed."""
     _end_with_parent()
     signal.signal(signal.SIGINT, signal.SIG_IGN)  # Ctrl-C reaches the whole group; the parent decides
     signal.signal(signal.SIGTERM, signal.SIG_IGN)
     from streams.kernel_cache import use_kernel_cache
     from streams.logs import configure
+    from streams.service.settling import Settler
 
     use_kernel_cache()
     configure(options.log_level, "json" if options.log_format == "json" else "console")
-    work = Worker(options, pipe.send)
+    work = Worker(options, progress)
     if options.warm:
         from streams.warm import warm
 
         warm()
     pipe.send(Ready())
+    settler = Settler(work.store, pipe.send)
     while True:
         try:
             task = pipe.recv()
         except (EOFError, OSError):
             return
-        pipe.send(work.answer(task))
+        settler.take(work.answer(task), work.unsettled())
 
 
 class Worker:
@@ -88,11 +90,16 @@ class Worker:
     ----------
     options : ChildOptions
         How.
-    say : callable
-        Sends a message to the parent.
+    progress : Progress
+        Where it notes what it is at.
+
+    Attributes
+    ----------
+    store : Store
+        Where products go.
     """
 
-    def __init__(self, options: ChildOptions, say: Callable[[Any], None]) -> None:
+    def __init__(self, options: ChildOptions, progress: Progress) -> None:
         from streams.planning import Tools
         from streams.recipes import RecipeShelf
         from streams.references import ReferenceLibrary
@@ -100,13 +107,12 @@ class Worker:
         from streams.service.attempts import ServiceLedger
         from streams.store import Store
 
-        self._say = say
-        self._number = 0
-        self._store = Store(options.store)
-        self._recipes = RecipeShelf(self._store)
-        self._ledger = ServiceLedger(self._store, lambda: say(Begun(number=self._number)))
+        self._progress = progress
+        self.store = Store(options.store)
+        self._recipes = RecipeShelf(self.store)
+        self._ledger = ServiceLedger(self.store, progress.begun)
         self._tools = Tools(
-            store=self._store,
+            store=self.store,
             library=ReferenceLibrary(),
             ledger=self._ledger,
             recipe=self._recipe,
@@ -116,14 +122,14 @@ class Worker:
             stage_of(reference)
 
     def answer(self, task: Task) -> Finished | Failed:
-        """Do a task; whatever happens becomes an answer."""
+        """Do a task; whatever happens becomes an answer, to be given when :meth:`unsettled` is settled."""
         from streams.dispatch import sentence_of
 
-        self._number = task.number
+        self._progress.taken(task.number)
         self._ledger.turn_to_next()
         began = time.perf_counter()
         try:
-            handled = self._process(task)
+            return self._finished(task, self._process(task), began)
         except Exception as error:
             if isinstance(error, Retriable):
                 self._ledger.forgive()
@@ -134,12 +140,24 @@ class Worker:
                 error=type(error).__name__,
                 sentence=sentence_of(error),
             )
+        finally:
+            self._progress.done()
+
+    def unsettled(self) -> tuple[str, ...]:
+        """Return the files in the store of which the last answer tells and that may not be durable yet."""
+        return self._ledger.unsettled()
+
+    def _finished(self, task: Task, handled: Handled, began: float) -> Finished:
+        from streams.envelope import pack
+
         complete = handled.event.outcome == "complete"
         manifest = handled.manifest
         return Finished(
             number=task.number,
             memory=memory(),
-            value=handled.event.to_bytes(),
+            output=pack(handled.event, task.traceparent),
+            stage=handled.event.stage,
+            generation=handled.event.generation,
             outcome=handled.event.outcome,
             seconds=time.perf_counter() - began,
             parts=dict(manifest.timing.get("parts", {})) if complete else {},

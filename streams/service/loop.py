@@ -233,8 +233,15 @@ class Service:
         entry.given, entry.tries = True, entry.tries + 1
         if entry.tries > 1:
             self._metrics.event(entry.message.topic, "retried", entry.stage.name)
+        message = entry.message
+        task = Task(
+            number=self._number,
+            value=message.value,
+            stage=reference,
+            traceparent=message.headers.get("traceparent"),
+        )
         try:
-            slot.give(entry, Task(number=self._number, value=entry.message.value, stage=reference))
+            slot.give(entry, task)
         except Died as death:
             self._died(slot, death)
 
@@ -250,14 +257,15 @@ class Service:
 
     def _hear(self, slot: Slot) -> bool:
         """Take what a child has said; tell whether a task has come to its end."""
+        ended = False
         try:
-            taken = slot.take()
+            while (taken := slot.take()) is not None:
+                self._answered(slot, *taken)
+                ended = True
         except Died as death:
             self._died(slot, death)
             return True
-        if taken is not None:
-            self._answered(slot, *taken)
-        return taken is not None
+        return ended
 
     def _pause(self) -> float:
         """Return how long to wait for children: short while what is finished waits to be committed."""
@@ -282,14 +290,14 @@ class Service:
             self._outcomes.failed(entry, answer)
 
     def _died(self, slot: Slot, death: Died) -> None:
-        """Count what the child was at, take back what it had not begun, and start another one."""
-        (entry, ahead), was_ready = slot.hand_back(), slot.ready
+        """Count what the child was at, take back what else it had, and start another one."""
+        (entry, rest), was_ready = slot.hand_back(), slot.ready
         slot.kill()
-        if entry is None and not was_ready:
+        if entry is None and not rest and not was_ready:
             raise Unprocessable(f"{self._options.name}: its child could not start ({death}); look at its log")
         slot.start()
-        if ahead is not None:
-            ahead.given, ahead.tries = False, ahead.tries - 1
+        for one in rest:
+            one.given, one.tries = False, one.tries - 1
         if entry is not None and not entry.lost:
             self._outcomes.broken(entry, "Died", str(death))
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping
 from dataclasses import dataclass, field
 
+from streams.bus.protocol import Outgoing
+
 
 @dataclass(frozen=True, kw_only=True)
 class Task:
@@ -18,23 +20,19 @@ class Task:
         The event.
     stage : str
         ``module:NAME`` of the stage that is to do it.
+    traceparent : str, optional
+        Trace context of the message that brought the event.
     """
 
     number: int
     value: bytes
     stage: str
+    traceparent: str | None = None
 
 
 @dataclass(frozen=True, kw_only=True)
 class Ready:
     """The child has imported, loaded its kernels, and waits for work."""
-
-
-@dataclass(frozen=True, kw_only=True)
-class Begun:
-    """What the run needs is at hand and its attempt is marked: the deadline counts from here."""
-
-    number: int
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -59,8 +57,10 @@ class Finished(Answer):
 
     Attributes
     ----------
-    value : bytes
-        The event to publish.
+    output : Outgoing
+        The event to publish, packed.
+    stage, generation : str
+        Of that event.
     outcome : str
         ``complete`` or ``cached``.
     seconds : float
@@ -71,7 +71,9 @@ class Finished(Answer):
         Bytes of the products.
     """
 
-    value: bytes
+    output: Outgoing
+    stage: str
+    generation: str
     outcome: str
     seconds: float
     parts: Mapping[str, float] = field(default_factory=dict)

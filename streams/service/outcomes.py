@@ -8,7 +8,7 @@ from typing import Final
 import structlog
 
 from schemas.errors import CalstreamError
-from schemas.events import ProductEvent, parse_event
+from schemas.events import parse_event
 from streams.deadletters import dead_letter
 from streams.dispatch import failure_of
 from streams.envelope import pack, unpack
@@ -49,15 +49,13 @@ class Outcomes:
 
     def finished(self, entry: Entry, answer: Finished) -> None:
         """Publish the event that the work led to."""
-        result = parse_event(answer.value)
-        assert isinstance(result, ProductEvent)
-        entry.outputs = (pack(result, entry.message.headers.get("traceparent")),)
+        entry.outputs = (answer.output,)
         self._successes += 1
         self._hurdle.passed()
-        self._metrics.event(entry.message.topic, answer.outcome, result.stage)
-        self._metrics.took(result.stage, answer.seconds, answer.parts)
+        self._metrics.event(entry.message.topic, answer.outcome, answer.stage)
+        self._metrics.took(answer.stage, answer.seconds, answer.parts)
         self._metrics.written(answer.written)
-        self._metrics.latency_of(result.topic, result.generation)
+        self._metrics.latency_of(answer.output.topic, answer.generation)
 
     def failed(self, entry: Entry, answer: Failed) -> None:
         """Give the event up, or let it be tried again."""

@@ -1,27 +1,32 @@
 """A child process and what it is at: started, given tasks, killed at its deadline, replaced.
 
-It computes one task at a time. While short ones follow each other it is given the next one ahead, so that it
-need not wait until the parent has dealt with its answer.
+It computes one task at a time. While short ones follow each other it is given some ahead, so that it need
+not wait until the parent has dealt with its answers.
 """
 
 from __future__ import annotations
 
 import contextlib
+import math
 import time
+from collections import deque
 from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
-from typing import Any, Final
+from typing import Final
 
 from streams.service.child import ChildOptions, main
-from streams.service.messages import Answer, Begun, Ready, Task
+from streams.service.messages import Answer, Ready, Task
+from streams.service.progress import Progress
 from streams.service.window import Entry
 
 STARTING: Final = 600.0
 """Seconds that a child may take until it is ready."""
 BRISK: Final = 0.5
-"""Seconds; a child that took less for its last task may have the next one ahead of time."""
+"""Seconds; a child that took less for its last task may have others ahead, of about so much in all."""
+AHEAD: Final = 8
+"""So many tasks ahead at most; short ones go on while the parent waits for the disk."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -66,14 +71,14 @@ class Slot:
         self._limits = limits
         self._process: BaseProcess | None = None
         self.pipe: Connection | None = None
-        self.entry: Entry | None = None
-        self.ahead: Entry | None = None
         self.ready = False
         self.memory = 0
+        self._given: deque[tuple[int, Entry]] = deque()
+        self._progress = Progress()
         self._tasks = 0
-        self._due = 0.0
+        self._started = 0.0
         self._since = 0.0
-        self._brisk = False
+        self._took = math.inf
 
     @property
     def pid(self) -> int | None:
@@ -81,36 +86,43 @@ class Slot:
         return self._process.pid if self._process else None
 
     @property
+    def entry(self) -> Entry | None:
+        """Return what the next answer will be for."""
+        return self._given[0][1] if self._given else None
+
+    @property
     def free(self) -> bool:
         """Tell whether it can take a task now."""
-        return self.ready and self.entry is None
+        return self.ready and not self._given
 
     @property
     def brisk(self) -> bool:
-        """Tell whether it can take a task ahead: the one that it is at will not take long."""
-        taken = self._tasks + 1
+        """Tell whether it can take one more task ahead: those that it has will not take long."""
+        given = len(self._given)
         return (
             self.ready
-            and self.entry is not None
-            and self.ahead is None
-            and self._brisk
-            and taken < self._limits.tasks
+            and given > 0
+            and self._took < BRISK
+            and given <= min(AHEAD, BRISK / self._took)
+            and self._tasks + given < self._limits.tasks
             and self.memory < self._limits.memory
         )
 
     def start(self) -> None:
         """Start a child; it says when it is ready."""
+        self._progress.clear()
         context = get_context("spawn")
         ours, theirs = context.Pipe()
-        self._process = context.Process(target=main, args=(theirs, self._options), daemon=True)
+        self._process = context.Process(
+            target=main, args=(theirs, self._progress, self._options), daemon=True
+        )
         self._process.start()
         theirs.close()
         self.pipe, self.ready, self._tasks, self.memory = ours, False, 0, 0
-        self._brisk = False
-        self._due = time.monotonic() + STARTING
+        self._started, self._took = time.monotonic(), math.inf
 
     def give(self, entry: Entry, task: Task) -> None:
-        """Give the child a task, behind the one that it is at.
+        """Give the child a task, behind those that it has.
 
         Raises
         ------
@@ -118,14 +130,13 @@ class Slot:
             If it is gone.
         """
         assert self.pipe is not None
-        if self.entry is not None:
-            self.ahead = entry
-            with contextlib.suppress(
-                OSError
-            ):  # it is gone, and may have answered: who takes answers finds out
+        self._given.append((task.number, entry))
+        if len(self._given) > 1:
+            # where it is gone it may have answered: who takes answers finds out
+            with contextlib.suppress(OSError):
                 self.pipe.send(task)
             return
-        self._begin(entry)
+        self._since = time.monotonic()
         try:
             self.pipe.send(task)
         except OSError as error:
@@ -145,10 +156,10 @@ class Slot:
                 said = self.pipe.recv()
                 if isinstance(said, Answer):
                     return self._answered(said)
-                self._heard(said)
+                self.ready = self.ready or isinstance(said, Ready)
         except (EOFError, OSError) as error:
             raise self._gone() from error
-        if (self.entry is not None or not self.ready) and time.monotonic() > self._due:
+        if self._overdue():
             raise self._overran()
         return None
 
@@ -166,11 +177,16 @@ class Slot:
             self._process.join(grace if self.entry is None else 0)
             self.kill()
 
-    def hand_back(self) -> tuple[Entry | None, Entry | None]:
-        """Return what the child was at, and what it had not begun; neither is its any more."""
-        both = self.entry, self.ahead
-        self.entry, self.ahead = None, None
-        return both
+    def hand_back(self) -> tuple[Entry | None, list[Entry]]:
+        """Return what the child took last, if it was not through, and all else that it had; nothing is left.
+
+        The rest it had not begun, or had put and not yet said so.
+        """
+        at = self._progress.number
+        suspect = next((entry for number, entry in self._given if number == at), None)
+        rest = [entry for _, entry in self._given if entry is not suspect]
+        self._given.clear()
+        return suspect, rest
 
     def kill(self) -> None:
         """End the child at once."""
@@ -182,25 +198,23 @@ class Slot:
             self.pipe.close()
         self._process, self.pipe, self.ready = None, None, False
 
-    def _heard(self, said: Any) -> None:
-        if isinstance(said, Ready):
-            self.ready = True
-        elif isinstance(said, Begun):
-            self._due = time.monotonic() + self._limits.deadline
-
     def _answered(self, answer: Answer) -> tuple[Entry, Answer]:
-        done, following = self.entry, self.ahead
-        assert done is not None
+        number, entry = self._given.popleft()
+        assert number == answer.number
+        now = time.monotonic()
         self._tasks += 1
-        self._brisk = time.monotonic() - self._since < BRISK
-        self.memory, self.entry, self.ahead = answer.memory, None, None
-        if following is not None:
-            self._begin(following)
-        return done, answer
+        self._took, self._since, self.memory = max(now - self._since, 1e-6), now, answer.memory
+        return entry, answer
 
-    def _begin(self, entry: Entry) -> None:
-        self.entry, self._since = entry, time.monotonic()
-        self._due = self._since + self._limits.preparing
+    def _overdue(self) -> bool:
+        if not self.ready:
+            return time.monotonic() - self._started > STARTING
+        if not self._given:
+            return False
+        limits = self._limits
+        # whatever keeps it from answering when it has computed is bounded too
+        stuck = time.monotonic() - self._since > limits.preparing + limits.deadline
+        return stuck or self._progress.overran(limits.preparing, limits.deadline)
 
     def _gone(self) -> Died:
         process = self._process
