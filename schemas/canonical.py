@@ -10,14 +10,21 @@ from typing import Any, Final
 
 import numpy as np
 
+_ENCODER: Final = json.JSONEncoder(sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False)
 _PLAIN: Final = frozenset({str, int, bool, type(None)})
 
 
 def canonical_json(value: Any) -> str:
     """Return JSON with sorted keys, no spaces, and no NaN (``"NaN"``, ``"Infinity"`` as strings)."""
-    return json.dumps(
-        _plain(value), sort_keys=True, separators=(",", ":"), ensure_ascii=False, allow_nan=False
-    )
+    return _ENCODER.encode(_plain(value))
+
+
+def canonical_tree(tree: Any) -> str:
+    """Return the same of what is JSON already: dictionaries with strings as keys, lists, finite numbers."""
+    try:
+        return _ENCODER.encode(tree)
+    except ValueError:  # not all of its numbers are finite
+        return canonical_json(tree)
 
 
 def digest(value: Any) -> str:

@@ -14,7 +14,7 @@ from typing import Annotated, Any, Final, Self
 from pydantic import BaseModel, BeforeValidator, ConfigDict, Field, StringConstraints, ValidationError
 from ulid import ULID
 
-from schemas.canonical import canonical_json, digest
+from schemas.canonical import canonical_tree, digest
 from schemas.errors import Unprocessable
 
 MAX_BYTES: Final = 16 * 1024
@@ -158,7 +158,7 @@ class Event(Frozen):
             If it is longer than 16 KiB, or holds what is not Unicode.
         """
         try:
-            text = canonical_json(self.model_dump(mode="json")).encode()
+            text = canonical_tree(self.model_dump(mode="json")).encode()
         except UnicodeEncodeError as error:
             odd = error.object[error.start : error.end]
             raise Unprocessable(
@@ -345,7 +345,8 @@ def parse_event(content: bytes) -> Event:
         raise Unprocessable(f"{start}an event has at most {MAX_BYTES}; send the URI of a file instead")
     try:
         tree = json.loads(content)
-        json.dumps(tree, ensure_ascii=False).encode()  # JSON can spell what is not Unicode
+        if b"\\" in content or not content.isascii():
+            json.dumps(tree, ensure_ascii=False).encode()  # JSON can spell what is not Unicode
         kind = KINDS.get(tree.get("kind", ""), UnknownEvent)
         return kind.model_validate(tree)
     except ValidationError as error:

@@ -3,10 +3,12 @@
 from __future__ import annotations
 
 from collections.abc import Mapping
+from functools import cached_property
 from typing import Any
 
 from pydantic import Field
 
+from schemas.canonical import canonical_tree
 from schemas.events import Artifact, Figure, Frozen, Input, Scalar
 
 
@@ -56,6 +58,11 @@ class Manifest(Frozen):
     keywords: Mapping[str, Scalar] = Field(default_factory=dict)
     quality: Mapping[str, Figure] = Field(default_factory=dict)
     timing: Mapping[str, Any] = Field(default_factory=dict)
+
+    @cached_property
+    def content(self) -> bytes:
+        """Return the manifest as canonical JSON, which is what the store holds of it."""
+        return canonical_tree(self.model_dump(mode="json")).encode()
 
     @property
     def primary(self) -> ManifestEntry:

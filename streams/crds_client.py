@@ -74,9 +74,9 @@ def environment() -> tuple[str | None, ...]:
     found = tuple(os.environ.get(name) for name in _ENVIRONMENT)
     if os.environ.get("CRDS_SERVER_URL"):
         return found  # then the client itself writes the file below
-    config = Path(os.environ.get("CRDS_PATH", ""), "config/jwst/server_config")
+    config = os.path.join(os.environ.get("CRDS_PATH", ""), "config/jwst/server_config")
     with suppress(OSError):
-        stat = config.stat()
+        stat = os.stat(config)
         return (*found, f"{stat.st_mtime_ns} {stat.st_ino}")
     return found
 

@@ -5,7 +5,6 @@ from __future__ import annotations
 import hashlib
 from itertools import count
 
-from schemas.canonical import canonical_json
 from schemas.events import Artifact
 from schemas.manifests import Manifest
 from streams.planning import Run
@@ -29,7 +28,7 @@ def attempts_folder(event_id: str) -> str:
 
 def manifest_bytes(manifest: Manifest) -> bytes:
     """Return a manifest as canonical JSON."""
-    return canonical_json(manifest.model_dump(mode="json")).encode()
+    return manifest.content
 
 
 def manifest_artifact(manifest: Manifest, store: Store) -> Artifact:

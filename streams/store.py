@@ -12,7 +12,7 @@ import tempfile
 from collections.abc import Iterator
 from pathlib import Path
 from typing import Final
-from urllib.parse import unquote, urlsplit
+from urllib.parse import quote, unquote, urlsplit
 
 from schemas.content import file_digest
 from schemas.errors import Retriable, Unprocessable, explained, os_failure
@@ -41,6 +41,7 @@ class Store:
         self.local = here is not None
         self._fs, root = fsspec.core.url_to_fs(str(here.absolute()) if here is not None else str(url))
         self._root = str(root).rstrip("/")
+        self._start = Path(self._root).as_uri() if self.local else ""
         if self.local:
             with explained(self._root, "written"):
                 os.makedirs(self._root, exist_ok=True)
@@ -52,8 +53,9 @@ class Store:
 
     def uri(self, path: str) -> str:
         """Return the URI of a file of the store."""
-        full = f"{self._root}/{path}"
-        return Path(full).as_uri() if self.local else str(self._fs.unstrip_protocol(full))
+        if self.local:
+            return f"{self._start}/{quote(os.fsencode(path))}"
+        return str(self._fs.unstrip_protocol(f"{self._root}/{path}"))
 
     def exists(self, path: str) -> bool:
         """Tell whether a file is there."""

@@ -82,7 +82,7 @@ class ServiceLedger(StoreLedger):
             for name in self._store.names(run_folder(run.key)):
                 if name not in ("manifest.json", winner.attempt):
                     self._store.remove(f"{run_folder(run.key)}/{name}")
-        self._store.remove(attempts_folder(run.event.id))
+        self._store.remove(attempts_folder(self._marked))
         return winner
 
     def turn_to_next(self) -> None:

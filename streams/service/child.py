@@ -6,6 +6,7 @@ It ends when its parent does. What it needs of the disk and of CRDS it gets itse
 from __future__ import annotations
 
 import ctypes
+import math
 import os
 import signal
 import sys
@@ -27,6 +28,8 @@ if TYPE_CHECKING:
     from streams.execution import Handled
 
 _PR_SET_PDEATHSIG: Final = 1
+_MOMENT: Final = 0.02
+"""Seconds within which the child's memory is not looked at again."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -108,6 +111,7 @@ class Worker:
         from streams.store import Store
 
         self._progress = progress
+        self._memory, self._weighed = 0, -math.inf
         self.store = Store(options.store)
         self._recipes = RecipeShelf(self.store)
         self._ledger = ServiceLedger(self.store, progress.begun)
@@ -135,7 +139,7 @@ class Worker:
                 self._ledger.forgive()
             return Failed(
                 number=task.number,
-                memory=memory(),
+                memory=self._weight(),
                 kind=_kind(error),
                 error=type(error).__name__,
                 sentence=sentence_of(error),
@@ -154,7 +158,7 @@ class Worker:
         manifest = handled.manifest
         return Finished(
             number=task.number,
-            memory=memory(),
+            memory=self._weight(),
             output=pack(handled.event, task.traceparent),
             stage=handled.event.stage,
             generation=handled.event.generation,
@@ -163,6 +167,12 @@ class Worker:
             parts=dict(manifest.timing.get("parts", {})) if complete else {},
             written=sum(entry.artifact.size for entry in manifest.products) if complete else 0,
         )
+
+    def _weight(self) -> int:
+        """Return what this process holds in memory, bytes, as it was a moment ago."""
+        if (now := time.monotonic()) - self._weighed > _MOMENT:
+            self._memory, self._weighed = memory(), now
+        return self._memory
 
     def _recipe(self, event: Event) -> Recipe:
         return self._recipes.runnable(event.recipe.digest)

@@ -92,6 +92,7 @@ class Service:
         self._kept = 0.0
         self._trouble = ""
         self._looked_at_lag = 0.0
+        self._told = 0.0
         self.turned = time.monotonic()
         child = ChildOptions(
             store=site.address.store,
@@ -149,8 +150,8 @@ class Service:
         try:
             self._find_back()
             self._dispatch()
-            self._fetch()
-            self._dispatch()
+            if self._fetch():
+                self._dispatch()
             self._listen(self._pause())
             self._collect()
             self._commit()
@@ -174,16 +175,19 @@ class Service:
             self._window.drop_all()
             self._first_ready = None
 
-    def _fetch(self) -> None:
+    def _fetch(self) -> bool:
         """Take messages while there is room; wait for them only when there is nothing else to wait for."""
+        fresh = False
         held, now = len(self._window), time.monotonic()
         enough = held > self._options.window // 2 and self._window.next_try() <= now
         if held < self._options.window and not enough:
             for message in self._consumer.poll(0.0 if held else _PULSE * 5, self._options.window - held):
                 self._window.add(Entry(message=message, since=time.monotonic()))
+                fresh = True
         if len(self._window) and now - self._kept > _BREATH:
             self._kept = now
             self._renew(self._consumer.keep())
+        return fresh
 
     def _renew(self, held: Mapping[Position, int]) -> None:
         for entry in self._window.drop_lost(held):
@@ -250,7 +254,8 @@ class Service:
         end = time.monotonic() + pause
         while wait([slot.pipe for slot in self._slots if slot.pipe is not None], end - time.monotonic()):
             ended = [self._hear(slot) for slot in self._slots]
-            if any(ended) or time.monotonic() >= end:
+            supplied = len(self._slots) == 1 and self._slots[0].supplied
+            if (any(ended) and not supplied) or time.monotonic() >= end:
                 return
         for slot in self._slots:  # one may have overrun its deadline
             self._hear(slot)
@@ -280,7 +285,6 @@ class Service:
         return _PULSE
 
     def _answered(self, slot: Slot, entry: Entry, answer: Answer) -> None:
-        self._metrics.child_memory(max(slot.memory for slot in self._slots))
         if slot.worn():
             slot.stop()
             slot.start()
@@ -343,6 +347,11 @@ class Service:
             self._commit(now=True)
 
     def _tell(self) -> None:
+        """Say what it is at, unless it said so a moment ago and works on."""
+        if len(self._window) and not self._trouble and self.turned - self._told < _BREATH:
+            return
+        self._told = self.turned
+        self._metrics.child_memory(max(slot.memory for slot in self._slots))
         working = [slot for slot in self._slots if slot.entry is not None and not slot.entry.lost]
         self._metrics.in_work(len(working))
         lack = self._space.lack() if len(self._window) else ""

@@ -14,6 +14,7 @@ from dataclasses import dataclass
 from multiprocessing import get_context
 from multiprocessing.connection import Connection
 from multiprocessing.process import BaseProcess
+from selectors import EVENT_READ, DefaultSelector
 from typing import Final
 
 from streams.service.child import ChildOptions, main
@@ -71,6 +72,7 @@ class Slot:
         self._limits = limits
         self._process: BaseProcess | None = None
         self.pipe: Connection | None = None
+        self._ear = DefaultSelector()
         self.ready = False
         self.memory = 0
         self._given: deque[tuple[int, Entry]] = deque()
@@ -96,6 +98,11 @@ class Slot:
         return self.ready and not self._given
 
     @property
+    def supplied(self) -> bool:
+        """Tell whether it has so much ahead that it can do without its parent for a while."""
+        return len(self._given) > AHEAD // 2
+
+    @property
     def brisk(self) -> bool:
         """Tell whether it can take one more task ahead: those that it has will not take long."""
         given = len(self._given)
@@ -118,6 +125,7 @@ class Slot:
         )
         self._process.start()
         theirs.close()
+        self._ear.register(ours, EVENT_READ)
         self.pipe, self.ready, self._tasks, self.memory = ours, False, 0, 0
         self._started, self._took = time.monotonic(), math.inf
 
@@ -152,7 +160,7 @@ class Slot:
         """
         assert self.pipe is not None
         try:
-            while self.pipe.poll():
+            while self._ear.select(0):  # its own poll() would make a selector each time
                 said = self.pipe.recv()
                 if isinstance(said, Answer):
                     return self._answered(said)
@@ -171,8 +179,7 @@ class Slot:
 
     def stop(self, grace: float = 5.0) -> None:
         """End the child: let go of its pipe, and kill it if it does not end by itself."""
-        if self.pipe is not None:
-            self.pipe.close()
+        self._let_go()
         if self._process is not None:
             self._process.join(grace if self.entry is None else 0)
             self.kill()
@@ -194,9 +201,14 @@ class Slot:
             self._process.kill()
             self._process.join()
             self._process.close()
+        self._let_go()
+        self._process, self.ready = None, False
+
+    def _let_go(self) -> None:
         if self.pipe is not None:
+            self._ear.unregister(self.pipe)
             self.pipe.close()
-        self._process, self.pipe, self.ready = None, None, False
+            self.pipe = None
 
     def _answered(self, answer: Answer) -> tuple[Entry, Answer]:
         number, entry = self._given.popleft()
