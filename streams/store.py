@@ -17,9 +17,8 @@ from urllib.parse import quote, unquote, urlsplit
 from schemas.content import file_digest
 from schemas.errors import Retriable, Unprocessable, explained, os_failure
 from schemas.events import Artifact
+from streams import disk
 
-_BEGUN: Final = ".put-"
-"""Beginning of the names of files that are being written."""
 _PROBE: Final = 4096
 """Bytes by which it shows whether a disk is full."""
 
@@ -89,21 +88,21 @@ class Store:
             return put
         with kept(f"{self._root}/{path}"):
             if self.local:
-                return _create(f"{self._root}/{path}", content)
+                return disk.create(f"{self._root}/{path}", content)
             return self._pipe(path, content)
 
     def put_to_settle(self, path: str, content: bytes) -> bool:
         """Write a file unless one is there already, of which :meth:`settle` is to make the name durable."""
         with kept(f"{self._root}/{path}"):
             if self.local:
-                return _link_bytes(f"{self._root}/{path}", content)
+                return disk.link_bytes(f"{self._root}/{path}", content)
             return self._pipe(path, content)
 
     def settle(self, path: str) -> None:
         """Return when the name of a file that was put survives a loss of power, as its content does."""
         if self.local:
             with kept(f"{self._root}/{path}"):
-                _sync(os.path.dirname(f"{self._root}/{path}"))
+                disk.sync(os.path.dirname(f"{self._root}/{path}"))
 
     @contextlib.contextmanager
     def incoming(self) -> Iterator[Path]:
@@ -138,12 +137,12 @@ class Store:
                     return False
                 return True
             target = f"{self._root}/{path}"
-            _make(os.path.dirname(target))
+            disk.make(os.path.dirname(target))
             try:
                 os.link(local, target)
             except FileExistsError:
                 return False
-            _sync(os.path.dirname(target))
+            disk.sync(os.path.dirname(target))
             return True
 
     @contextlib.contextmanager
@@ -159,7 +158,7 @@ class Store:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
             with kept(f"{self._root}/{path}"):
-                _sync(folder)
+                disk.sync(folder)
             return
         with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
             yield Path(temporary)
@@ -181,7 +180,7 @@ class Store:
         full = f"{self._root}/{path}"
         with kept(full), contextlib.suppress(FileNotFoundError):
             if self.local and os.path.isdir(full) and not os.path.islink(full):
-                shutil.rmtree(full)
+                disk.remove_folder(full)
             elif self.local:
                 os.unlink(full)
             else:
@@ -215,14 +214,14 @@ class Store:
                 for name in names:
                     path = f"{folder}/{name}"
                     with contextlib.suppress(FileNotFoundError):  # it is put at this moment
-                        if name.startswith(_BEGUN) and os.lstat(path).st_mtime < before:
+                        if name.startswith(disk.BEGUN) and os.lstat(path).st_mtime < before:
                             yield os.path.relpath(path, self._root)
 
     def size(self, path: str) -> int:
         """Return how many bytes there are in a file, or in all files of a folder; links count nothing."""
         full = f"{self._root}/{path}"
         with explained(path, "read"), contextlib.suppress(FileNotFoundError):
-            return _size(full) if self.local else int(self._fs.du(full))
+            return disk.size(full) if self.local else int(self._fs.du(full))
         return 0
 
     def inside(self, uri: str) -> str | None:
@@ -313,51 +312,6 @@ def _demand_size(path: Path, artifact: Artifact) -> None:
         )
 
 
-def _size(path: str) -> int:
-    if os.path.islink(path):
-        return 0
-    if not os.path.isdir(path):
-        return os.stat(path).st_size
-    with os.scandir(path) as found:
-        return sum(_size(entry.path) for entry in found)
-
-
-def _link_bytes(target: str, content: bytes) -> bool:
-    if os.path.exists(target):
-        return False
-    folder = os.path.dirname(target)
-    _make(folder)
-    name = f"{folder}/{_BEGUN}{os.getpid()}-{secrets.token_hex(8)}"
-    try:
-        with open(name, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(name, target)
-        except FileExistsError:
-            return False
-    finally:
-        with contextlib.suppress(FileNotFoundError):
-            os.unlink(name)
-    return True
-
-
-def _create(target: str, content: bytes) -> bool:
-    os.makedirs(os.path.dirname(target), exist_ok=True)
-    try:
-        file = open(target, "xb")  # noqa: SIM115  closed below, where a file that exists is none of ours
-    except FileExistsError:
-        return False
-    try:
-        with file:
-            file.write(content)
-    except OSError:
-        os.unlink(target)  # of a full disk no mark is to remain that was none
-        raise
-    return True
-
-
 def _own_name() -> str:
     """Return a name in `incoming` that tells whose it is."""
     return f"{socket.gethostname()}.{os.getpid()}.{secrets.token_hex(8)}"
@@ -381,21 +335,3 @@ def alive(pid: int) -> bool:
     except OSError:
         return True
     return True
-
-
-def _make(folder: str) -> None:
-    """Make a folder that survives a loss of power."""
-    if not os.path.isdir(folder):
-        parent = os.path.dirname(folder)
-        _make(parent)
-        with contextlib.suppress(FileExistsError):
-            os.mkdir(folder)
-        _sync(parent)
-
-
-def _sync(folder: str | Path) -> None:
-    fd = os.open(folder, os.O_RDONLY)
-    try:
-        os.fsync(fd)
-    finally:
-        os.close(fd)

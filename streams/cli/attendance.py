@@ -94,13 +94,14 @@ class Shown:
         """Tell of every event that is new, in order of time."""
         begin = max(self._since - _OVERLAP, self._began)
         self._since = max(self._since, time.time())
-        new = []
+        new, seen = [], set()
         for topic in _ORDER:
             for message in self._site.bus.read(topic, begin):
                 place = (topic, message.partition, message.offset)
+                seen.add(place)
                 if place not in self._told:
-                    self._told.add(place)
                     new.append(message)
+        self._told = seen  # what is older is never read again
         for message in sorted(new, key=lambda one: (one.timestamp, _ORDER.index(one.topic))):
             print(line_of(message), flush=True)
 

@@ -33,6 +33,9 @@ class Bench:
         Told of the progress.
     """
 
+    warming = True
+    """Whether each way is gone once before it counts."""
+
     def __init__(self, downlink, out, peer, rounds, threads, say):
         self._raw, self._peer, self._rounds, self._say = downlink.files[0], peer, rounds, say
         self._files = downlink.files
@@ -81,7 +84,8 @@ class Bench:
                     "ingest", recipe="optimal", path=str(self._raw), folder=str(self._work / "ingest")
                 )
 
-            way()
+            if self.warming:
+                way()
             return alternate({"ingest": way}, self._rounds, self._say)["ingest"]
 
     def whole_process(self):
@@ -109,8 +113,9 @@ class Bench:
 
     def _alternated(self, ways, sides):
         for name, way in ways.items():
-            self._say(f"{name}: first call, not counted")
-            way()
+            if self.warming:
+                self._say(f"{name}: first call, not counted")
+                way()
         measured = alternate(ways, self._rounds, self._say)
         self._stop(sides)
         return measured

@@ -24,6 +24,8 @@ SINGLES = 20
 """Events that come alone."""
 SLEEPING = 4
 """Exposures that sleep, for each partition."""
+NUMBERS = (1, 2, 4)
+"""Of replicas."""
 ROADS = {"fused": ("detector1+ramp_fit",), "separate": ("detector1", "ramp_fit")}
 
 
@@ -49,11 +51,11 @@ def loop(work, rounds, say):
 
 
 def replicas(work, rounds, say):
-    """Measure 1, 2 and 4 processes of a service whose stage sleeps, in turns; return samples by number."""
+    """Measure `NUMBERS` of processes of a service whose stage sleeps, in turns; return samples by number."""
     folder = fresh(work / "replicas")
     running = {}
     try:
-        for number in (1, 2, 4):
+        for number in NUMBERS:
             running[number] = Replicas(folder / str(number), number)
         ways = {
             number: lambda side=side: _sample(side.through(named(SLEEPING, "sleeps")))

@@ -8,6 +8,7 @@ import sys
 import pytest
 from rich.console import Console
 
+from tests.bench import services
 from tests.bench.__main__ import main
 from tests.bench.comparison import FASTER_IN_PROCESS, MEMORY, Samples, alternate, ratio
 from tests.bench.measure import Bench
@@ -113,11 +114,32 @@ def test_without_a_peer_nothing_is_judged():
     assert "not compared" in shown(report)
 
 
-def test_the_bench_on_a_subarray(tmp_path, capsys):
+def test_the_bench_shows_the_loop_and_replicas(tmp_path, monkeypatch, capsys):
+    for name in ("EVENTS", "SINGLES", "SLEEPING"):
+        monkeypatch.setattr(services, name, 1)
+    monkeypatch.setattr(services, "NUMBERS", (1, 2))
+    parts = ["--only", "loop", "--only", "replicas"]
+    assert main(["--quick", "--rounds", "1", "--out", str(tmp_path), *parts]) == 0, capsys.readouterr().out
+    said = capsys.readouterr().out
+    for heading in ("calstream", "jwst", "ratio", "bound"):
+        assert heading in said
+    results = json.loads((tmp_path / "results.json").read_text())
+    assert {name: len(taken) for name, taken in results["services: loop"].items()} == {"ours": 1, "bare": 1}
+    assert len(results["services: single events"]) == 1
+    assert set(results["services: replicas"]) == {"1", "2"}
+    assert results["bounds"]["services: no-op loop"]["met"] is None  # not judged
+
+
+def test_the_bench_on_a_subarray(tmp_path, monkeypatch, capsys):
     """With the peer where there is one, else alone."""
     if not peer.interpreter() and os.environ.get("CI") == "true":
         pytest.fail(f"{peer.VARIABLE} names no interpreter that has jwst")
-    assert main(["--quick", "--rounds", "1", "--out", str(tmp_path)]) == 0, capsys.readouterr().out
+    monkeypatch.setattr(Bench, "warming", False)
+    parts = ["--only", "files", "--only", "services"]
+    assert main(["--quick", "--rounds", "1", "--out", str(tmp_path), *parts]) == 0, capsys.readouterr().out
+    said = capsys.readouterr().out
+    for row in ("raw to rate, warm", "raw to rate, whole process", "services: raw to rate, fused"):
+        assert row in said
     results = json.loads((tmp_path / "results.json").read_text())
     assert set(results["steps"]["ours"]) >= {"read", "saturation", "jump", "ramp_fit", "write", "other"}
     assert len(results["storing the ramp in between"]["cut"]) == 1

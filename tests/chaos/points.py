@@ -41,7 +41,7 @@ class Point:
 
 
 IN_CHILD: Mapping[str, Point] = {
-    "marking": Point("streams.store:_create", "before", child=True, about="/attempts/"),
+    "marking": Point("streams.disk:create", "before", child=True, about="/attempts/"),
     "marked": Point("streams.service.attempts:mark", "after", child=True),
     "half written": Point("tests.chaos.stages:half_way", "after", child=True),
     "written": Point("streams.manifest_files:StoreLedger.finish", "before", child=True),

@@ -157,6 +157,24 @@ def test_events_are_lines(pipeline):
     ]
 
 
+def test_what_has_been_told_is_remembered_no_longer_than_it_is_read_again(
+    pipeline, tmp_path, capsys, monkeypatch
+):
+    site = Site(bus=pipeline.bus, store=pipeline.store, address=Address(bus="embedded:/b", store="/s"))
+    now = time.time()
+    shown = Shown(site, tmp_path)
+    pipeline.raw(1)
+    shown.tell()
+    shown.tell()
+    assert capsys.readouterr().out.count("arrived") == 1
+    assert len(shown._told) == 1
+    monkeypatch.setattr("streams.cli.attendance.time.time", lambda: now + 3600)
+    shown.tell()
+    shown.tell()
+    assert capsys.readouterr().out == ""
+    assert shown._told == set()
+
+
 def test_the_summary_counts_what_came_since_and_names_few_of_many_failures(pipeline, tmp_path, capsys):
     old = pipeline.raw(1)
     site = Site(bus=pipeline.bus, store=pipeline.store, address=Address(bus="embedded:/b", store="/s"))
