@@ -26,7 +26,7 @@ STARTING: Final = 600.0
 """Seconds that a child may take until it is ready."""
 BRISK: Final = 0.5
 """Seconds; a child that took less for its last task may have others ahead, of about so much in all."""
-AHEAD: Final = 8
+AHEAD: Final = 16
 """So many tasks ahead at most; short ones go on while the parent waits for the disk."""
 
 
