@@ -243,7 +243,7 @@ class _Sight:
         if not group:
             return bare
         offsets = self.bus.committed(group, [topic])
-        lag, done = self.behind[group][topic], sum(offsets.values())
+        lag, done = self.behind[group][topic], self.bus.count({}, offsets)
         return replace(
             bare,
             group=group,
@@ -271,18 +271,14 @@ class _Sight:
 
 def _measure(bus: Bus, topic: str, now: float | None) -> _Measured:
     firsts, ends = bus.offsets_at(topic, _FIRST), bus.offsets_at(topic, _END)
-    messages = _count(firsts, ends)
+    messages = bus.count(firsts, ends)
     if now is None:
         return _Measured(ends=ends, messages=messages, recent=0, rate=0.0)
-    recent = _count(bus.offsets_at(topic, now - WINDOW), ends) if messages else 0
+    recent = bus.count(bus.offsets_at(topic, now - WINDOW), ends) if messages else 0
     window = WINDOW
     if recent and recent == messages:  # it is younger than the window
         window = max(1.0, _age(bus, topic, firsts, ends, now) or 0.0)
     return _Measured(ends=ends, messages=messages, recent=recent, rate=recent / min(window, WINDOW))
-
-
-def _count(starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
-    return sum(max(0, end - starts[at]) for at, end in ends.items())
 
 
 def _age(
@@ -330,6 +326,6 @@ def _letters(bus: Bus) -> dict[tuple[str, str], int]:
     settled = Counter(place.partition("/")[0] for place, value in marks.items() if value)
     for name in names:
         topic, _, service = name.removesuffix(".dlq").rpartition(".")
-        there = _count(bus.offsets_at(name, _FIRST), bus.offsets_at(name, _END))
+        there = bus.count(bus.offsets_at(name, _FIRST), bus.offsets_at(name, _END))
         found[topic, service.partition("+")[0]] += max(0, there - settled[name])
     return found
