@@ -116,9 +116,9 @@ def _run(where: Address, managed: list[Managed], *, until_idle: bool, grace: flo
                 supervisor = Supervisor(where, managed, folder / "logs", show.complain)
                 code = _attended(site, supervisor, stopping, show, (folder, until_idle, grace))
             show.summary(supervisor, began, env)
+            return code or int(until_idle and show.failed(supervisor, began))
         finally:
             site.bus.close()
-    return code or int(until_idle and show.failed(supervisor, began))
 
 
 def run_folder(where: Address) -> Path:
