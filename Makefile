@@ -1,5 +1,6 @@
 # make install   .venv with exactly the versions of requirements.lock, calstream from this folder, kernels compiled
 # make demo      a small simulated downlink through all services; products and a page in demo-output/
+#                BUS=kafka: the same on an Apache Kafka that is started for it and stopped (Java 17, Maven)
 # make test      the whole test suite (peer tests too, where .venv-peer is: make peer)
 # make chaos     services killed at every point: all of what the test suite does a part of; on Kafka too where
 #                CALSTREAM_REQUIRE_KAFKA=1
@@ -13,10 +14,12 @@ VENV := .venv
 BIN := $(VENV)/bin
 PIP := -m pip --disable-pip-version-check install --quiet
 PEER := .venv-peer
+BUS := embedded
+BROKER := demo-output/kafka
 CALSTREAM_PEER_PYTHON ?= $(if $(wildcard $(PEER)/.done),$(CURDIR)/$(PEER)/bin/python)
 export CALSTREAM_PEER_PYTHON
 
-.PHONY: install demo test chaos bench soak lint lock peer clean
+.PHONY: install demo demo-services test chaos bench soak lint lock peer clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.done
@@ -38,9 +41,13 @@ $(PEER)/.done: requirements-peer.lock
 	@touch $@
 
 demo: install
+	@test ! -d $(BROKER) || $(BIN)/calstream kafka down --dir $(BROKER)
 	@rm -rf demo-output
 	$(BIN)/calstream simulate NRC_IMAGE --out demo-output --seed 4
-	. demo-output/env.sh && $(BIN)/calstream up --bus embedded:demo-output/bus --store demo-output/store \
+	@$(call demo-on-$(BUS))
+
+demo-services:
+	. demo-output/env.sh && $(BIN)/calstream up --bus $(AT) --store demo-output/store \
 	  --ingest demo-output --every 1 --until-idle --env demo-output/env.sh
 	. demo-output/env.sh && $(BIN)/calstream export --out demo-output --quiet
 	. demo-output/env.sh && $(BIN)/calstream report demo-output --truth demo-output/truth --check
@@ -72,6 +79,12 @@ lock:
 clean:
 	rm -rf $(VENV) $(PEER) build dist demo-output bench-output soak-output .mypy_cache .pytest_cache .ruff_cache .hypothesis
 	find schemas processors streams simulator tests -name __pycache__ -prune -exec rm -rf {} +
+
+demo-on-embedded = $(MAKE) --no-print-directory demo-services AT=embedded:demo-output/bus
+demo-on-kafka = trap '$(BIN)/calstream kafka down --dir $(BROKER)' EXIT; trap 'exit 130' INT TERM; \
+  at=$$($(BIN)/calstream kafka up --dir $(BROKER) --port 0) && \
+  $(MAKE) --no-print-directory demo-services AT="$$at" && \
+  echo "the broker is stopped; \`calstream kafka up --dir $(BROKER)\` starts it again with all that is on it"
 
 make-venv = $(PYTHON) -c 'import sys; sys.exit(sys.version_info < (3, 11) and \
   "calstream needs Python 3.11 or newer, $(PYTHON) is " + sys.version.split()[0] + "; say which: make PYTHON=python3.11")' \

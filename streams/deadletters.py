@@ -7,7 +7,7 @@ retried or dropped; that stands on a compacted topic, so that nothing but the bu
 from __future__ import annotations
 
 import time
-from collections.abc import Callable, Iterable, Iterator, Sequence
+from collections.abc import Callable, Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Final
 
@@ -18,13 +18,15 @@ from streams.bus import Bus, Message, Outgoing, Topic
 from streams.manifest_files import attempts_folder
 from streams.store import Store
 from streams.times import iso
-from streams.topics import SETTLED, dead_letters, is_dead_letters
+from streams.topics import DEAD_LETTER_BYTES, SETTLED, dead_letters, is_dead_letters
 
 RETRIED: Final = "retried"
 DROPPED: Final = "dropped"
 
 _PREFIX: Final = "dlq."
 _SENTENCE: Final = 1000
+_KEY: Final = 1000
+_HEADERS: Final = 4000
 _TOGETHER: Final = 500
 
 
@@ -39,7 +41,8 @@ def dead_letter(message: Message, service: str, error: str, sentence: str, attem
         Who could not process it.
     error, sentence : str
         Class of the error, and what, where, and what to do; of the sentence the first 1000 characters are
-        kept, on one line.
+        kept, on one line. Of a key that nobody of ours has made the first 1000 too, and of headers those that
+        have room in 4000.
     attempts : int
         How often it was tried.
     """
@@ -55,15 +58,15 @@ def dead_letter(message: Message, service: str, error: str, sentence: str, attem
     }
     return Outgoing(
         topic=dead_letters(message.topic, service),
-        key=message.key,
+        key=message.key[:_KEY],
         value=message.value,
-        headers={**_original(message), **{_PREFIX + name: text for name, text in said.items()}},
+        headers={**_fitting(_original(message)), **{_PREFIX + name: text for name, text in said.items()}},
     )
 
 
 def dead_letter_topics(service: str, topics: Iterable[str]) -> list[Topic]:
     """Return the topics for what a service cannot process of the topics that it reads."""
-    return [Topic(name=dead_letters(topic, service)) for topic in topics]
+    return [Topic(name=dead_letters(topic, service), max_bytes=DEAD_LETTER_BYTES) for topic in topics]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -208,6 +211,18 @@ def _settled(bus: Bus) -> dict[str, str]:
 
 def _original(message: Message) -> dict[str, str]:
     return {name: text for name, text in message.headers.items() if not name.startswith(_PREFIX)}
+
+
+def _fitting(headers: Mapping[str, str]) -> dict[str, str]:
+    """Return those headers, in their order, that have room."""
+    found: dict[str, str] = {}
+    room = _HEADERS
+    for name, text in headers.items():
+        size = len(name) + len(text)
+        if size <= room:
+            found[name] = text
+            room -= size
+    return found
 
 
 def _on_one_line(sentence: str) -> str:

@@ -145,7 +145,7 @@ def look(
         bus=bus,
         now=moment,
         topics={name: _measure(bus, name, moment if times else None) for name in _ROAD},
-        behind={group: bus.lag(group, wanted) for group, wanted in readers.items()},
+        through={group: bus.committed(group, wanted) for group, wanted in readers.items()},
         services=services(bus, moment),  # after the lags: what left a topic may be in a service's hands
         letters=_letters(bus),
         past=past,
@@ -217,6 +217,7 @@ def _unready(found: Sequence[Service]) -> str:
 
 @dataclass(frozen=True, kw_only=True)
 class _Measured:
+    firsts: Mapping[Position, int]
     ends: Mapping[Position, int]
     messages: int
     recent: int
@@ -230,7 +231,7 @@ class _Sight:
     bus: Bus
     now: float
     topics: Mapping[str, _Measured]
-    behind: Mapping[str, Mapping[str, int]]
+    through: Mapping[str, Mapping[Position, int]]
     services: Sequence[Service]
     letters: Mapping[tuple[str, str], int]
     past: Sequence[Overview]
@@ -242,8 +243,9 @@ class _Sight:
         bare = Reading(topic=topic, messages=there.messages, arriving=there.rate)
         if not group:
             return bare
-        offsets = self.bus.committed(group, [topic])
-        lag, done = self.behind[group][topic], sum(offsets.values())
+        offsets = {at: offset for at, offset in self.through[group].items() if at[0] == topic}
+        left = {at: max(offset, there.firsts[at]) for at, offset in offsets.items()}
+        lag, done = self.bus.count(left, there.ends), self.bus.count({}, offsets)
         return replace(
             bare,
             group=group,
@@ -271,18 +273,15 @@ class _Sight:
 
 def _measure(bus: Bus, topic: str, now: float | None) -> _Measured:
     firsts, ends = bus.offsets_at(topic, _FIRST), bus.offsets_at(topic, _END)
-    messages = _count(firsts, ends)
+    messages = bus.count(firsts, ends)
     if now is None:
-        return _Measured(ends=ends, messages=messages, recent=0, rate=0.0)
-    recent = _count(bus.offsets_at(topic, now - WINDOW), ends) if messages else 0
+        return _Measured(firsts=firsts, ends=ends, messages=messages, recent=0, rate=0.0)
+    recent = bus.count(bus.offsets_at(topic, now - WINDOW), ends) if messages else 0
     window = WINDOW
     if recent and recent == messages:  # it is younger than the window
         window = max(1.0, _age(bus, topic, firsts, ends, now) or 0.0)
-    return _Measured(ends=ends, messages=messages, recent=recent, rate=recent / min(window, WINDOW))
-
-
-def _count(starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
-    return sum(max(0, end - starts[at]) for at, end in ends.items())
+    rate = recent / min(window, WINDOW)
+    return _Measured(firsts=firsts, ends=ends, messages=messages, recent=recent, rate=rate)
 
 
 def _age(
@@ -330,6 +329,6 @@ def _letters(bus: Bus) -> dict[tuple[str, str], int]:
     settled = Counter(place.partition("/")[0] for place, value in marks.items() if value)
     for name in names:
         topic, _, service = name.removesuffix(".dlq").rpartition(".")
-        there = _count(bus.offsets_at(name, _FIRST), bus.offsets_at(name, _END))
+        there = bus.count(bus.offsets_at(name, _FIRST), bus.offsets_at(name, _END))
         found[topic, service.partition("+")[0]] += max(0, there - settled[name])
     return found

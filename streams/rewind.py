@@ -61,7 +61,7 @@ def rewound(bus: Bus, service: str, to: float) -> Rewind:
         for position, offset in bus.offsets_at(topic, to).items():
             if offset < committed.get(position, 0):
                 offsets[position] = offset
-                again[topic] += committed[position] - offset
+                again[topic] += bus.count({position: offset}, {position: committed[position]})
     return Rewind(service=group, offsets=offsets, again=again)
 
 

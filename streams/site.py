@@ -4,20 +4,24 @@ from __future__ import annotations
 
 import os
 import shlex
-from collections.abc import Mapping
+import time
+from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Final
 
 from schemas.errors import UsageError, explained
-from streams.bus import Bus
+from streams.bus import Bus, Topic
 from streams.store import Store
-from streams.topics import TOPICS
+from streams.topics import TOPICS, every_topic
 
 BUS: Final = "CALSTREAM_BUS"
 STORE: Final = "CALSTREAM_STORE"
 DATA: Final = Path("calstream-data")
 """Folder in which `calstream up` begins where nothing is said."""
+
+_HEARSAY: Final = 2.0
+"""Seconds for which one of several brokers may not know yet what was created on another."""
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -115,10 +119,52 @@ def _absolute(url: str) -> str:
     return url if colon else str(Path(url).absolute())
 
 
-def open_site(where: Address) -> Site:
-    """Open a bus and a store, and make the topics that are not there."""
+def open_site(where: Address, *, begin: bool = False) -> Site:
+    """Open a bus and a store, and check the topics.
+
+    Parameters
+    ----------
+    where : Address
+        Of both.
+    begin : bool, optional
+        Whether a Kafka that has no topic of ours gets them; a bus in a folder always gets what it lacks.
+
+    Raises
+    ------
+    UsageError
+        If topics are not there, or are not as they must be.
+    """
     from streams.bus.opening import open_bus
 
     bus = open_bus(where.bus)
-    bus.create_topics(TOPICS)
-    return Site(bus=bus, store=Store(where.store), address=where)
+    try:
+        prepare_topics(bus, where.bus, begin=begin)
+        return Site(bus=bus, store=Store(where.store), address=where)
+    except BaseException:
+        bus.close()
+        raise
+
+
+def prepare_topics(bus: Bus, url: str, *, begin: bool = False) -> None:
+    """Make sure that all topics are there and as they must be, as :func:`open_site` does."""
+    if not url.startswith("kafka:"):
+        bus.create_topics(TOPICS)
+        return
+    every = every_topic()
+    missing = _missing(bus, every)
+    deadline = time.monotonic() + _HEARSAY
+    while missing and not begin and time.monotonic() < deadline:
+        time.sleep(0.2)
+        missing = _missing(bus, every)
+    if missing and not (begin and len(missing) == len(every)):
+        some = ", ".join(missing[:3]) + (", ..." if len(missing) > 3 else "")
+        raise UsageError(
+            f"{len(missing)} of {len(every)} topics are not on {url} ({some}); "
+            f"run `calstream topics create --bus {url}`"
+        )
+    bus.create_topics(every)
+
+
+def _missing(bus: Bus, every: Iterable[Topic]) -> list[str]:
+    there = set(bus.topics())
+    return [topic.name for topic in every if topic.name not in there]

@@ -20,6 +20,9 @@ ASSOCIATOR_STATE: Final = "associator-state"
 SETTLED: Final = "dlq-settled"
 """What became of dead letters, by topic, partition and offset."""
 
+DEAD_LETTER_BYTES: Final = 256 * 1024
+"""Of the longest value on a topic of dead letters: more than any broker takes on the topics themselves."""
+
 EVENTS: Final = (*LEVELS, ASSOCIATION, FAILURES, PLAN)
 """Topics of events."""
 
@@ -41,6 +44,12 @@ READERS: Final[Mapping[str, tuple[str, ...]]] = {
     "image3": (ASSOCIATION,),
 }
 """What each consumer group reads, in the order of the road; written out, as the stages load the science."""
+
+
+def every_topic() -> tuple[Topic, ...]:
+    """Return all topics, those of dead letters too."""
+    letters = (dead_letters(topic, group) for group, topics in READERS.items() for topic in topics)
+    return (*TOPICS, *(Topic(name=name, max_bytes=DEAD_LETTER_BYTES) for name in letters))
 
 
 def dead_letters(topic: str, service: str) -> str:

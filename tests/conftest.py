@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import sys
 import warnings
 from collections.abc import Iterator
 from typing import Any
@@ -25,6 +26,12 @@ def logging_as_it_was() -> Iterator[None]:
     root.handlers[:] = handlers
     root.setLevel(level)
     structlog.reset_defaults()
+
+
+def pytest_sessionfinish() -> None:
+    """Stop the brokers, if a test has needed any."""
+    if (brokers := sys.modules.get("tests.streams.bus.brokers")) is not None:
+        brokers.stop_clusters()
 
 
 def pytest_terminal_summary(terminalreporter: Any) -> None:

@@ -17,6 +17,7 @@ from streams.bus.protocol import (
     PartitionLost,
     Position,
     Topic,
+    distance,
     partition_of,
 )
 from streams.bus.sharing import Subscriber, owners, portions
@@ -120,6 +121,10 @@ class MemoryBus:
                 topic: sum(len(log) - committed.get((topic, p), 0) for p, log in enumerate(self._logs[topic]))
                 for topic in topics
             }
+
+    def count(self, starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
+        """Return how many messages there are from some offsets to others."""
+        return distance(starts, ends)
 
     def read(self, topic: str, since: float = float("-inf")) -> Iterator[Message]:
         """Yield the messages of a topic that were published from a time on, in order of their publishing."""

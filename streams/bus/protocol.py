@@ -202,6 +202,16 @@ class Bus(Protocol):
     def lag(self, group: str, topics: Iterable[str]) -> dict[str, int]:
         """Return for each topic how many messages the group has not committed."""
 
+    def count(self, starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
+        """Return how many messages there are from some offsets to others, all of which the topics still have.
+
+        Parameters
+        ----------
+        starts, ends : mapping of Position to int
+            For each partition of `ends` its range; it begins at 0 where `starts` has none. Offsets alone do
+            not say: Kafka puts marks between messages.
+        """
+
     def read(self, topic: str, since: float = float("-inf")) -> Iterator[Message]:
         """Yield the messages of a topic that were published from a time on, in order of their publishing.
 
@@ -215,3 +225,8 @@ class Bus(Protocol):
 def partition_of(key: str, partitions: int = PARTITIONS) -> int:
     """Return the partition of a key, the same on every machine."""
     return zlib.crc32(key.encode()) % partitions
+
+
+def distance(starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
+    """Return how many offsets there are from `starts`, or 0, to `ends`."""
+    return sum(max(0, end - starts.get(position, 0)) for position, end in ends.items())

@@ -5,7 +5,7 @@ from __future__ import annotations
 import sys
 import time
 from collections import Counter
-from collections.abc import Iterator
+from collections.abc import Iterator, Mapping
 from contextlib import contextmanager
 from math import inf
 from pathlib import Path
@@ -23,7 +23,7 @@ if TYPE_CHECKING:
     from rich.console import Console
     from rich.live import Live
 
-    from streams.bus import Message
+    from streams.bus import Message, Position
     from streams.overview import Overview
     from streams.site import Site
     from streams.supervisor import Supervisor
@@ -59,6 +59,7 @@ class Shown:
         self._failure = ""
         self._waits: dict[str, float] = {}
         self._told: set[tuple[str, int, int]] = set()
+        self._ends: dict[str, Mapping[Position, int]] = {}
         self._letters = self._letters_now = self._watch.look().dead_letters
 
     def look(self, supervisor: Supervisor) -> Overview:
@@ -96,6 +97,10 @@ class Shown:
         self._since = max(self._since, time.time())
         new, seen = [], set()
         for topic in _ORDER:
+            ends = self._site.bus.offsets_at(topic, float("inf"))
+            if self._ends.get(topic) == ends:
+                continue
+            self._ends[topic] = ends
             for message in self._site.bus.read(topic, begin):
                 place = (topic, message.partition, message.offset)
                 seen.add(place)

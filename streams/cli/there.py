@@ -65,7 +65,7 @@ def site_there(bus: str | None, store: str | None) -> Site:
 
 def _opened(url: str) -> Bus:
     from streams.bus.opening import open_bus
-    from streams.topics import TOPICS
+    from streams.site import prepare_topics
 
     scheme, _, rest = url.partition(":")
     nothing = UsageError(f"there is no pipeline at {url}; start one with `calstream up --bus {url}`")
@@ -74,5 +74,5 @@ def _opened(url: str) -> Bus:
     bus = open_bus(url)
     if "raw" not in bus.topics():
         raise nothing
-    bus.create_topics(TOPICS)
+    prepare_topics(bus, url)
     return bus

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from typing import TYPE_CHECKING, Annotated
 
 import typer
 
@@ -35,6 +35,40 @@ def command(context: typer.Context, bus: BusOption = None, debug: DebugOption = 
     standard_output().print(table)
 
 
+@app.command()
+def create(
+    bus: BusOption = None,
+    partitions: Annotated[
+        int | None,
+        typer.Option(
+            min=1,
+            help="Of each topic, for good; by default as many as there are, at first 12.",
+            show_default=False,
+        ),
+    ] = None,
+    debug: DebugOption = False,
+) -> None:
+    """Make all topics that are not there, with their partitions and retention, and check the others.
+
+    So many processes of a service work side by side as there are partitions.
+    """
+    from streams.bus.opening import open_bus
+    from streams.site import address
+    from streams.topics import every_topic
+
+    url = address(bus, "none", create=True).bus
+    made = open_bus(url, partitions)
+    try:
+        before = set(made.topics())
+        made.create_topics(every_topic())
+        every = [topic.name for topic in every_topic()]
+        number = len(made.offsets_at(every[0], float("inf")))
+    finally:
+        made.close()
+    new = len(set(every) - before)
+    typer.echo(f"{new} topics made, {len(every) - new} were there, with {number} partitions each, on {url}")
+
+
 def _rows(bus: Bus) -> list[tuple[str, ...]]:
     from streams.topics import EVENTS, READERS, TOPICS
 
@@ -45,7 +79,7 @@ def _rows(bus: Bus) -> list[tuple[str, ...]]:
         firsts, ends = bus.offsets_at(name, float("-inf")), bus.offsets_at(name, float("inf"))
         groups = [group for group, wanted in READERS.items() if name in wanted]
         lags = [str(bus.lag(group, [name])[name]) for group in groups]
-        messages = "" if _kept(name) == _LAST else str(sum(ends[at] - firsts[at] for at in ends))
+        messages = "" if _kept(name) == _LAST else str(bus.count(firsts, ends))
         readers = ", ".join(groups) or ("" if name not in EVENTS else "nobody")
         rows.append((name, str(len(ends)), messages, _kept(name), readers, ", ".join(lags)))
     return rows

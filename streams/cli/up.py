@@ -106,7 +106,7 @@ def _run(where: Address, managed: list[Managed], *, until_idle: bool, grace: flo
     from streams.supervisor import Supervisor
 
     configure()
-    site = open_site(where)
+    site = open_site(where, begin=True)
     folder = run_folder(where)
     began = time.time()
     stopping = Stopping()
@@ -116,17 +116,24 @@ def _run(where: Address, managed: list[Managed], *, until_idle: bool, grace: flo
                 supervisor = Supervisor(where, managed, folder / "logs", show.complain)
                 code = _attended(site, supervisor, stopping, show, (folder, until_idle, grace))
             show.summary(supervisor, began, env)
+            return code or int(until_idle and show.failed(supervisor, began))
         finally:
             site.bus.close()
-    return code or int(until_idle and show.failed(supervisor, began))
 
 
 def run_folder(where: Address) -> Path:
-    """Return the folder for logs and targets: beside an embedded bus, else ``calstream-data`` here."""
+    """Return the folder for logs and targets: an embedded bus's own, else that in which a local store is.
+
+    Without either it is ``calstream-data`` here.
+    """
     from streams.site import DATA
+    from streams.store import local_path
 
     scheme, _, rest = where.bus.partition(":")
-    return Path(rest) if scheme == "embedded" else DATA.absolute()
+    store = local_path(where.store)
+    if scheme == "embedded":
+        return Path(rest)
+    return DATA.absolute() if store is None else store.parent
 
 
 def _attended(

@@ -25,6 +25,7 @@ FASTER_IN_PROCESS = Bound(8.0, True, "at least 8x")
 FASTER_AS_PROCESS = Bound(5.0, True, "at least 5x")
 FASTER_SEPARATE = Bound(5.0, True, "at least 5x")
 HALF = Bound(0.5, True, "at least 0.5x")
+FIFTH = Bound(0.2, True, "at least 0.2x")
 MEMORY = Bound(1 / 3, False, "at most 1/3")
 
 

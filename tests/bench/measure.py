@@ -5,7 +5,7 @@ import shutil
 import sys
 from pathlib import Path
 
-from tests.bench import services, workers
+from tests.bench import kafka, services, workers
 from tests.bench.comparison import alternate
 
 PEER_COMMAND = (
@@ -60,6 +60,14 @@ class Bench:
     def replicas(self):
         """One, two and four processes of a service."""
         return services.replicas(self._work, self._rounds, self._say)
+
+    def kafka_loop(self):
+        """The same loop on a broker, beside a bare one on it, and single events."""
+        return kafka.loop(self._work, self._rounds, self._say)
+
+    def kafka_replicas(self):
+        """The same replicas on brokers."""
+        return kafka.replicas(self._work, self._rounds, self._say)
 
     def services(self):
         """Raw to rate from event in to event out: a fused service, two separate ones, the peer."""

@@ -1,7 +1,8 @@
-"""Services of a stage that does next to nothing, each a process of its own, on an embedded bus.
+"""Services of a stage that does next to nothing, each a process of its own, on an embedded bus or on Kafka.
 
-``python -m tests.bench.noop FOLDER`` is one: it runs until SIGTERM. The stage is that of the service's tests:
-a product of a kilobyte, flushed to the disk; an exposure whose name begins with ``sleeps_`` takes a while.
+``python -m tests.bench.noop FOLDER [BUS]`` is one: it runs until SIGTERM. The stage is that of the service's
+tests: a product of a kilobyte, flushed to the disk; an exposure whose name begins with ``sleeps_`` takes a
+while.
 """
 
 import os
@@ -23,9 +24,13 @@ SLEEP = 0.2
 """Seconds that a sleeping exposure takes."""
 
 
-def address(folder):
-    """Return bus and store in a folder."""
-    return Address(bus=f"embedded:{folder / 'bus'}", store=str(folder / "store"))
+TO_RAMP_PROCESS = [sys.executable, "-m", "tests.bench.noop"]
+"""Command of one; folder and bus follow."""
+
+
+def address(folder, bus=""):
+    """Return bus and store in a folder, unless the bus is another one."""
+    return Address(bus=bus or f"embedded:{folder / 'bus'}", store=str(folder / "store"))
 
 
 class Replicas:
@@ -37,15 +42,18 @@ class Replicas:
         For bus, store, references and logs.
     number : int
         How many processes.
+    bus : str
+        URL, if it is not in the folder.
     """
 
-    def __init__(self, folder, number=1):
+    def __init__(self, folder, number=1, bus=""):
         folder.mkdir(parents=True)
         env = {**os.environ, **write_crds(folder), "CALSTREAM_TEST_SLEEP": str(SLEEP)}
         for name in ("CRDS_SERVER_URL", "CALSTREAM_TEST_NOTES"):
             env.pop(name, None)
-        self._site = open_site(address(folder))
-        command = [sys.executable, "-m", "tests.bench.noop", str(folder)]
+        where = address(folder, bus)
+        self._site = open_site(where, begin=True)
+        command = [*TO_RAMP_PROCESS, str(folder), where.bus]
         self._processes = Processes([command] * number, env, folder / "service.log")
         holders = self._site.bus.members
         self._processes.wait(lambda: sum(bool(member.positions) for member in holders("to_ramp")) == number)
@@ -85,14 +93,14 @@ def named(each, what):
     return [name for names in zip(*found.values(), strict=True) for name in names]
 
 
-def main(folder):
+def main(folder, bus=""):
     """Run the service."""
     stopping = Stopping()
     with stopping.on_signals():
-        site = open_site(address(folder))
+        site = open_site(address(folder, bus))
         Service(site, ServiceOptions(name="to_ramp", stages=(TO_RAMP,), free=0.0), stopping).run()
         site.bus.close()
 
 
 if __name__ == "__main__":
-    main(Path(sys.argv[1]))
+    main(Path(sys.argv[1]), *sys.argv[2:])

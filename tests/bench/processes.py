@@ -33,8 +33,8 @@ class Processes:
                 for command in commands
             ]
 
-    def wait(self, condition):
-        """Wait until a condition holds.
+    def wait(self, condition, pause=0.02):
+        """Wait until a condition holds; between two looks for `pause` seconds.
 
         Raises
         ------
@@ -45,7 +45,7 @@ class Processes:
         while not condition():
             if time.monotonic() > end or any(process.poll() is not None for process in self._running):
                 raise Failed(f"a service does not go on, see {self._log}")
-            time.sleep(0.02)
+            time.sleep(pause)
 
     def used(self):
         """Return processor seconds so far, and the most memory that each process held, added up; bytes."""
@@ -58,6 +58,11 @@ class Processes:
                     cpu += times.user + times.system
                     peak += _peak(process)
         return cpu, peak
+
+    def signal(self, number):
+        """Send all of them a signal."""
+        for process in self._running:
+            process.send_signal(number)
 
     def stop(self):
         """Stop them, and wait for them."""

@@ -9,7 +9,6 @@ from tests.bench.comparison import (
     FASTER_AS_PROCESS,
     FASTER_IN_PROCESS,
     FASTER_SEPARATE,
-    HALF,
     MEMORY,
     linear,
     ratio,
@@ -58,22 +57,22 @@ class Report:
         again = f"{ratio(cut, fused, 'seconds'):.2f}x"
         self._rows.append((what, f"+{longer:.2f} s", OURS_ONLY, again, "of the fused stage's time", ""))
 
-    def loops(self, measured, alone, events):
+    def loops(self, where, measured, alone, events, bound, aim):
         """Add rows on the services' loop: events a second beside a bare one, and what a single one takes."""
         mine, bare = measured["ours"], measured["bare"]
-        self.results["services: loop"] = {name: samples.taken for name, samples in measured.items()}
-        self.results["services: single events"] = alone
-        what = f"services: no-op loop, bare {events / bare.median('seconds'):.0f}/s"
-        text = self._judgement(what.partition(",")[0], ratio(bare, mine, "seconds"), HALF)
+        self.results[f"{where}: loop"] = {name: samples.taken for name, samples in measured.items()}
+        self.results[f"{where}: single events"] = alone
+        what = f"{where}: no-op loop, bare {events / bare.median('seconds'):.0f}/s"
+        text = self._judgement(what.partition(",")[0], ratio(bare, mine, "seconds"), bound)
         self._rows.append((what, f"{events / mine.median('seconds'):.0f}/s", OURS_ONLY, *text))
         shown = f"{1e3 * median(alone):.0f} ms"
-        self._rows.append(("services: single event, in to out", shown, OURS_ONLY, "", "aim: 50 ms", ""))
+        self._rows.append((f"{where}: single event, in to out", shown, OURS_ONLY, "", aim, ""))
 
-    def replicas(self, measured):
+    def replicas(self, where, measured):
         """Add rows on replicas: how many times faster than one."""
-        self.results["services: replicas"] = {number: one.taken for number, one in measured.items()}
+        self.results[f"{where}: replicas"] = {number: one.taken for number, one in measured.items()}
         for number, samples in measured.items():
-            what = f"services: {number} replicas, a stage that sleeps"
+            what = f"{where}: {number} replicas, a stage that sleeps"
             text = ("", "", "")
             if number > 1:
                 text = self._judgement(what, ratio(measured[1], samples, "seconds"), linear(number))

@@ -30,7 +30,7 @@ ROADS = {"fused": ("detector1+ramp_fit",), "separate": ("detector1", "ramp_fit")
 
 
 def loop(work, rounds, say):
-    """Measure the services' loop and the bare one in turns.
+    """Measure the services' loop and the bare one in turns, on an embedded bus.
 
     Returns
     -------
@@ -39,33 +39,45 @@ def loop(work, rounds, say):
     """
     folder = fresh(work / "loop")
     with BareLoop(folder / "bare") as bare, Replicas(folder / "ours") as service:
-        bare.through(named(1, "first"))
-        ways = {
-            name: lambda side=side: _sample(side.through(named(EVENTS, "plain")))
-            for name, side in (("ours", service), ("bare", bare))
-        }
-        measured = alternate(ways, rounds, say)
-        alone = [service.through(named(1, "single")[:1]) for _ in range(SINGLES)]
+        found = beside(service, bare, EVENTS, rounds, say)
     shutil.rmtree(folder)
-    return measured, alone
+    return found
+
+
+def beside(service, bare, events, rounds, say):
+    """Measure a service's loop and a bare one in turns, so many events for each partition."""
+    bare.through(named(1, "first"))
+    ways = {
+        name: lambda side=side: sample(side.through(named(events, "plain")))
+        for name, side in (("ours", service), ("bare", bare))
+    }
+    measured = alternate(ways, rounds, say)
+    return measured, [service.through(named(1, "single")[:1]) for _ in range(SINGLES)]
 
 
 def replicas(work, rounds, say):
     """Measure `NUMBERS` of processes of a service whose stage sleeps, in turns; return samples by number."""
     folder = fresh(work / "replicas")
+    try:
+        return in_turns(lambda number: Replicas(folder / str(number), number), rounds, say)
+    finally:
+        shutil.rmtree(folder)
+
+
+def in_turns(make, rounds, say):
+    """Measure ``make(number)`` replicas for `NUMBERS` in turns; return samples by number."""
     running = {}
     try:
         for number in NUMBERS:
-            running[number] = Replicas(folder / str(number), number)
+            running[number] = make(number)
         ways = {
-            number: lambda side=side: _sample(side.through(named(SLEEPING, "sleeps")))
+            number: lambda side=side: sample(side.through(named(SLEEPING, "sleeps")))
             for number, side in running.items()
         }
         return alternate(ways, rounds, say)
     finally:
         for side in running.values():
             side.close()
-        shutil.rmtree(folder)
 
 
 class Road:
@@ -111,7 +123,7 @@ class Road:
         (made,) = self._made("rate", event)
         spent, peak = self._processes.used()
         shutil.rmtree(self._folder / "store/runs")  # full frames: the disk would fill up
-        return {**_sample(made.timestamp - began), "cpu": spent - cpu, "peak": peak}
+        return {**sample(made.timestamp - began), "cpu": spent - cpu, "peak": peak}
 
     def stop(self):
         """Stop the services."""
@@ -137,7 +149,8 @@ def open_roads(work, env, raw):
     return {name: Road(fresh(folder / name), names, env, raw) for name, names in ROADS.items()}
 
 
-def _sample(seconds):
+def sample(seconds):
+    """Return a sample of a time alone."""
     return {"seconds": seconds, "cpu": 0.0, "peak": 0, "result": {}}
 
 

@@ -11,7 +11,6 @@ import pytest
 from tests.chaos.buses import FACTORIES
 from tests.chaos.places import Place
 from tests.chaos.processes import Crew
-from tests.streams.bus.brokers import stop_clusters
 from tests.streams.service.support import write_crds
 
 
@@ -35,12 +34,6 @@ def tmp_path():
 def crds(tmp_path_factory):
     """A CRDS cache that serves no reference."""
     return write_crds(tmp_path_factory.mktemp("crds"))
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_broker_stays():
-    yield
-    stop_clusters()
 
 
 @pytest.fixture(params=["embedded", pytest.param("kafka", marks=pytest.mark.whole)])

@@ -9,6 +9,7 @@ import pytest
 from simulator.downlink import write_downlink
 from simulator.observation import Request
 from streams.run.driver import RunRequest, run
+from tests.endtoend.place import Place, through_services
 
 
 @pytest.fixture(scope="session")
@@ -38,6 +39,13 @@ def process(crds):
         return run(RunRequest(paths=[str(path) for path in paths], out=Path(out), **request))
 
     return call
+
+
+@pytest.fixture(scope="session")
+def place(downlink, tmp_path_factory) -> Place:
+    """The downlink, once through all services on an embedded bus; later tests replay some of it."""
+    folder = tmp_path_factory.mktemp("services")
+    return through_services(Place(folder, downlink / "crds_cache"), downlink)
 
 
 @pytest.fixture(scope="session")

@@ -3,13 +3,7 @@
 from __future__ import annotations
 
 import json
-import os
-import shutil
-import subprocess
-import sys
 from collections import Counter
-from dataclasses import dataclass
-from pathlib import Path
 
 import pytest
 from astropy.io import fits
@@ -18,63 +12,10 @@ from schemas.events import ProductEvent
 from schemas.naming import suffix_of
 from schemas.stored_content import digest_of_path
 from streams.current import current_products, events_of
-from streams.site import Address, Site, open_site
+from streams.site import open_site
+from tests.endtoend.place import Place
 
-PATIENT = 900.0
-LEVELS = ("raw", "ramp", "rate", "cal", "combined")
 FIRST = "jw01234001001_02101_00001_nrca1"
-
-
-@dataclass
-class Place:
-    """A pipeline in a folder, and commands on it."""
-
-    folder: Path
-    crds: Path
-    site: Site | None = None
-
-    @property
-    def address(self) -> Address:
-        return Address(bus=f"embedded:{self.folder / 'bus'}", store=str(self.folder / "store"))
-
-    def __call__(self, *arguments: object, **environment: str) -> subprocess.CompletedProcess[str]:
-        command = [sys.executable, "-P", "-m", "streams.cli", *map(str, arguments)]
-        base = {name: text for name, text in os.environ.items() if not name.startswith(("CRDS", "CALSTREAM"))}
-        return subprocess.run(
-            command,
-            cwd=self.folder,
-            env={**base, "CRDS_PATH": str(self.crds), **self.address.environment(), **environment},
-            capture_output=True,
-            text=True,
-            check=False,
-            timeout=PATIENT,
-        )
-
-    def done(self) -> list[ProductEvent]:
-        """Return what stages have published, in order."""
-        site = open_site(self.address)
-        try:
-            events = [event for event in events_of(site.bus, LEVELS) if isinstance(event, ProductEvent)]
-        finally:
-            site.bus.close()
-        return [event for event in events if event.stage]
-
-
-@pytest.fixture(scope="module")
-def place(downlink, tmp_path_factory) -> Place:
-    """The downlink, once through all services, file by file."""
-    folder = tmp_path_factory.mktemp("services")
-    found = Place(folder, downlink / "crds_cache")
-    (folder / "env.sh").write_text("export MINE=1\nexport CALSTREAM_BUS=memory:\n")
-    inbox = folder / "inbox"
-    inbox.mkdir()
-    for path in downlink.glob("*_uncal.fits"):
-        shutil.copy(path, inbox)
-    done = found("up", "--ingest", folder, "--every", "0.2", "--until-idle", "--env", "env.sh")
-    (folder / "said").write_text(done.stdout)
-    assert done.returncode == 0, done.stdout + done.stderr
-    assert not done.stderr
-    return found
 
 
 def test_every_exposure_goes_to_the_mosaic_once(place):

@@ -8,7 +8,7 @@ from pathlib import Path
 import pytest
 
 from streams.associator.hosting import GROUP, SOURCES
-from streams.bus import Outgoing
+from streams.bus import Outgoing, Position
 from streams.bus.memory import MemoryBus
 from streams.overview import Reading, busy, idle, look
 from streams.stages import STAGES
@@ -200,17 +200,17 @@ def test_a_dead_service_is_missed_until_another_one_takes_its_place(done: Pipeli
 
 
 def test_what_comes_while_it_is_looked_at_is_seen(done: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
-    lag = done.bus.lag
+    committed = done.bus.committed
 
-    def late(group: str, topics: object) -> dict[str, int]:
-        found = lag(group, topics)  # type: ignore[arg-type]
+    def late(group: str, topics: object) -> dict[Position, int]:
+        found = committed(group, topics)  # type: ignore[arg-type]
         if group == "image3":
             done.mosaic(done.made("image2", done.raw(9), "cal"))
             done.read("image3", "association")
             done.read("detector1", "raw")
         return found
 
-    monkeypatch.setattr(done.bus, "lag", late)
+    monkeypatch.setattr(done.bus, "committed", late)
     seen = look(done.bus)
     assert not seen.still
     assert busy(seen) == "events come"

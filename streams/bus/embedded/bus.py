@@ -16,7 +16,7 @@ from streams.bus.embedded.groups import Groups, Recruit
 from streams.bus.embedded.log import Log
 from streams.bus.embedded.retention import Retention
 from streams.bus.embedded.wakeup import Bell, ring, take_away
-from streams.bus.protocol import Member, Message, Outgoing, Position, Topic
+from streams.bus.protocol import Member, Message, Outgoing, Position, Topic, distance
 
 
 class EmbeddedBus:
@@ -160,6 +160,10 @@ class EmbeddedBus:
                 first, end = self.log.bounds(db, part)
                 total[topic] += max(0, end - max(first, done))
         return total
+
+    def count(self, starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
+        """Return how many messages there are from some offsets to others."""
+        return distance(starts, ends)
 
     def read(self, topic: str, since: float = float("-inf")) -> Iterator[Message]:
         """Yield the messages of a topic that were published from a time on, in order of their publishing."""

@@ -21,15 +21,13 @@ from streams.bus.kafka.groups import described
 from streams.bus.kafka.member import KafkaMember
 from streams.bus.kafka.messages import message_of, partition_at, position_of, to_wire
 from streams.bus.kafka.reading import committed, offsets_at, records
+from streams.bus.kafka.tally import Tally
 from streams.bus.kafka.topics import TopicBook
 from streams.bus.kafka.transactions import Transactions
-from streams.bus.protocol import PARTITIONS, Member, Message, Outgoing, Position, Topic
+from streams.bus.protocol import Member, Message, Outgoing, Position, Topic
 
 LEASE: Final = 10.0
 """Seconds."""
-
-_COUNTED: Final = 2_000
-"""Up to so many offsets behind, a topic's messages are counted; above, the offsets are."""
 
 
 class KafkaBus:
@@ -41,8 +39,8 @@ class KafkaBus:
         ``kafka://HOST:PORT[,HOST:PORT][?OPTION=VALUE]``; how to get in may also be said by the environment:
         ``CALSTREAM_KAFKA_SECURITY_PROTOCOL``, ``_SASL_MECHANISM``, ``_SASL_PLAIN_USERNAME``,
         ``_SASL_PLAIN_PASSWORD``, ``_SSL_CAFILE``, ``_SSL_CERTFILE``, ``_SSL_KEYFILE``.
-    partitions : int
-        Of every topic.
+    partitions : int, optional
+        Of every topic; when absent as many as most of those have that are there, for the first 12.
     name : str, optional
         Of this process in its groups, from ``CALSTREAM_KAFKA_MEMBER`` unless given: the same at each start,
         and different from those of others. With it, a process that is started again within the lease gets its
@@ -59,7 +57,7 @@ class KafkaBus:
     """
 
     def __init__(
-        self, url: str, *, partitions: int = PARTITIONS, name: str | None = None, lease: float = LEASE
+        self, url: str, *, partitions: int | None = None, name: str | None = None, lease: float = LEASE
     ) -> None:
         self._name = os.environ.get(PREFIX + "MEMBER", "") if name is None else name
         if not re.fullmatch(r"[A-Za-z0-9._-]{0,200}", self._name):
@@ -70,6 +68,7 @@ class KafkaBus:
         self._lease = lease
         self._admin = self._connection.admin()
         self._book = TopicBook(self._admin, partitions)
+        self._tally = Tally(self._connection)
         self._members: list[KafkaMember] = []
         self._joined: dict[str, int] = {}
         self._publishing = threading.Lock()
@@ -157,7 +156,22 @@ class KafkaBus:
         with told(f"the lag of group {group} cannot be looked up"):
             ends = offsets_at(self._admin, list(done), math.inf)
             first = offsets_at(self._admin, list(done), -math.inf)
-            return {name: self._behind(name, done, first, ends) for name in names}
+            behind = self._tally.count({p: max(done[p], first[p]) for p in done}, ends)
+        return {
+            name: sum(count for p, count in behind.items() if position_of(p)[0] == name) for name in names
+        }
+
+    def count(self, starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
+        """Return how many messages there are from some offsets to others.
+
+        Where many have come since the last time, the marks that Kafka puts behind transactions count too.
+        """
+        with told("messages cannot be counted"):
+            found = self._tally.count(
+                {partition_at(position): starts.get(position, 0) for position in ends},
+                {partition_at(position): end for position, end in ends.items()},
+            )
+        return sum(found.values())
 
     def read(self, topic: str, since: float = -math.inf) -> Iterator[Message]:
         """Yield the messages of a topic that were published from a time on, in order of their publishing.
@@ -200,19 +214,6 @@ class KafkaBus:
                 message = message_of(record)
                 if message.timestamp >= since:
                     yield message
-
-    def _behind(
-        self,
-        topic: str,
-        done: Mapping[TopicPartition, int],
-        first: Mapping[TopicPartition, int],
-        ends: Mapping[TopicPartition, int],
-    ) -> int:
-        starts = {p: max(done[p], first[p]) for p in self._partitions([topic])}
-        distance = sum(max(0, ends[p] - start) for p, start in starts.items())
-        if not distance or distance > _COUNTED:
-            return distance
-        return sum(1 for _ in records(self._connection, starts, {p: ends[p] for p in starts}))
 
     def _committed(self, group: str, topics: Sequence[str]) -> dict[TopicPartition, int]:
         partitions = self._partitions(topics)

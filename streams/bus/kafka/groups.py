@@ -2,11 +2,17 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Any, Final
 
-from kafka.errors import GroupIdNotFoundError
+from kafka.errors import (
+    CoordinatorLoadInProgressError,
+    CoordinatorNotAvailableError,
+    GroupIdNotFoundError,
+    NotCoordinatorError,
+)
 
 from schemas.errors import Retriable
 from streams.bus.kafka.failures import told
@@ -14,6 +20,9 @@ from streams.bus.kafka.messages import from_wire
 from streams.bus.protocol import Member, Position
 
 _SETTLED: Final = "Stable"
+
+_PATIENCE: Final = 20.0
+"""Seconds in which a group's coordinator is found."""
 
 
 @dataclass(frozen=True)
@@ -55,8 +64,13 @@ def described(admin: Any, name: str) -> Group:
     Retriable
         If it cannot tell.
     """
+    deadline = time.monotonic() + _PATIENCE
     with told(f"group {name} cannot be looked up"):
         found = admin.describe_groups([name])[name]
+        # A broker that has just begun, or taken over, says so for a while.
+        while _passing(found["error"]) and time.monotonic() < deadline:
+            time.sleep(0.1)
+            found = admin.describe_groups([name])[name]
     if found["error"] and GroupIdNotFoundError.__name__ not in found["error"]:
         raise Retriable(f"group {name} cannot be looked up ({found['error']}); try again")
     return Group(
@@ -67,6 +81,11 @@ def described(admin: Any, name: str) -> Group:
         ),
         topics=frozenset(from_wire(topic) for one in found["members"] for topic in _topics(one)),
     )
+
+
+def _passing(error: str | None) -> bool:
+    kinds = (NotCoordinatorError, CoordinatorLoadInProgressError, CoordinatorNotAvailableError)
+    return any(kind.__name__ in (error or "") for kind in kinds)
 
 
 def _positions(member: Mapping[str, Any]) -> frozenset[Position]:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections import Counter
 from collections.abc import Iterable, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
@@ -14,7 +15,7 @@ from schemas.errors import Retriable, UsageError
 from streams.bus.kafka.connection import LARGEST
 from streams.bus.kafka.failures import told
 from streams.bus.kafka.messages import from_wire, to_wire
-from streams.bus.protocol import Outgoing, Topic
+from streams.bus.protocol import PARTITIONS, Outgoing, Topic
 
 ROOM: Final = 32 * 1024
 """Bytes of a batch beside one longest value: its key and headers, or other messages of the batch."""
@@ -53,11 +54,11 @@ class TopicBook:
     ----------
     admin : KafkaAdminClient
         Whom to ask.
-    partitions : int
-        Of every topic.
+    partitions : int, optional
+        Of every topic; when absent as many as most of those have that are there, for the first 12.
     """
 
-    def __init__(self, admin: Any, partitions: int) -> None:
+    def __init__(self, admin: Any, partitions: int | None) -> None:
         self._admin = admin
         self._partitions = partitions
         self._known: dict[str, Known] = {}
@@ -77,6 +78,7 @@ class TopicBook:
             way round.
         """
         there = self._look([topic.name for topic in topics])
+        self._settle(there.values())
         missing = {to_wire(topic.name): self._wanted(topic) for topic in topics if topic.name not in there}
         if missing:
             with told(f"the topics {', '.join(sorted(missing))} cannot be created"):
@@ -132,6 +134,12 @@ class TopicBook:
                 )
         return known
 
+    def _settle(self, there: Iterable[Known]) -> None:
+        """Keep to the number of partitions that topics have, if none was given."""
+        if self._partitions is None:
+            numbers = Counter(known.partitions for known in there)
+            self._partitions = numbers.most_common(1)[0][0] if numbers else PARTITIONS
+
     def _wanted(self, topic: Topic) -> dict[str, Any]:
         if topic.max_bytes > LARGEST:
             raise UsageError(
@@ -150,7 +158,8 @@ class TopicBook:
         if found.partitions != self._partitions:
             raise UsageError(
                 f"topic {topic.name} is there already and has {found.partitions} partitions, not "
-                f"{self._partitions}; delete it, or set the number that it has"
+                f"{self._partitions}, and all need one number; ask for that one, or delete the topic and run "
+                "`calstream topics create`"
             )
         if found.compacted != topic.compacted:
             raise UsageError(

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 
 from processors.recipes import builtin
@@ -15,15 +17,23 @@ from streams.envelope import pack
 from streams.roots import put_by_digest
 from streams.store import Store
 from streams.topics import TOPICS
+from tests.streams.bus.brokers import empty_bus
 
 from .made import IMAGE, cal, exposure, failure, generation, member_names, recipe
 
 PATIENCE = Patience(quiet=1e6, deadline=1e6)
 
 
-@pytest.fixture(params=["memory", "embedded"])
+BUSES = {
+    "memory": lambda folder: MemoryBus(),
+    "embedded": lambda folder: EmbeddedBus(folder / "bus"),
+    "kafka": lambda folder: empty_bus(lease=60.0),
+}
+
+
+@pytest.fixture(params=BUSES)
 def bus(request, tmp_path):
-    made = MemoryBus() if request.param == "memory" else EmbeddedBus(tmp_path / "bus")
+    made = BUSES[request.param](tmp_path)
     made.create_topics(TOPICS)
     yield made
     made.close()
@@ -52,7 +62,9 @@ def say(bus, *events):
 
 
 def drain(host, **how):
-    while host.turn(**how):
+    """Let it take turns until all is read, and nothing is left to say."""
+    deadline = time.monotonic() + 60
+    while host.turn(**how) or (sum(host._bus.lag(GROUP, SOURCES).values()) and time.monotonic() < deadline):
         pass
 
 

@@ -9,7 +9,6 @@ import pytest
 
 from streams.bus import Bus
 
-from .brokers import stop_clusters
 from .made import FACTORIES, Factory
 
 
@@ -24,9 +23,3 @@ def bus(factory: Factory, tmp_path: Path) -> Iterator[Bus]:
     made.create_topics(["raw", "ramp"])
     yield made
     made.close()
-
-
-@pytest.fixture(scope="session", autouse=True)
-def _no_broker_stays() -> Iterator[None]:
-    yield
-    stop_clusters()

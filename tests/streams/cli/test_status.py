@@ -183,7 +183,7 @@ def test_a_watch_goes_on_when_the_bus_cannot_be_read_for_a_while(
         raise Retriable("the disk is away; try again")
 
     with monkeypatch.context() as patch:
-        patch.setattr(pipeline.bus, "lag", fail)
+        patch.setattr(pipeline.bus, "committed", fail)
         assert watch.look() is first
         assert watch.failure == "the disk is away; try again"
         with pytest.raises(Retriable):
