@@ -14,8 +14,8 @@ from typing import Final
 from schemas.canonical import digest
 from schemas.errors import Unprocessable, UsageError
 from schemas.events import Event, parse_event
+from streams import marks
 from streams.bus import Bus, Message, Outgoing, Topic
-from streams.manifest_files import attempts_folder
 from streams.store import Store
 from streams.times import iso
 from streams.topics import DEAD_LETTER_BYTES, SETTLED, dead_letters, is_dead_letters
@@ -188,7 +188,7 @@ def retry(some: Sequence[Letter], bus: Bus, store: Store) -> tuple[list[Letter],
         batch = good[start : start + _TOGETHER]
         for letter in batch:
             if (event := letter.event) is not None:
-                store.remove(attempts_folder(event.id))
+                marks.forget(store, event.id)
         bus.publish([out for letter in batch for out in (letter.original(), _mark(letter, RETRIED))])
     return good, [letter for letter in some if letter not in good]
 

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import errno
 import os
 import secrets
 import shutil
@@ -11,6 +12,9 @@ from typing import Final
 
 BEGUN: Final = ".put-"
 """Beginning of the names of files that are being written."""
+
+_NO_MORE_NAMES: Final = (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP)
+"""What says that a file can have no other name, or not this one."""
 
 
 def link_bytes(target: str, content: bytes) -> bool:
@@ -49,6 +53,39 @@ def create(target: str, content: bytes) -> bool:
         os.unlink(target)  # of a full disk no mark is to remain that was none
         raise
     return True
+
+
+class Seal:
+    """An empty file to which other names are given: a name takes a hundredth of the time of a file.
+
+    Parameters
+    ----------
+    path : str
+        Where it is, on the file system of the names.
+    """
+
+    def __init__(self, path: str) -> None:
+        self._path = path
+
+    def put(self, target: str) -> bool:
+        """Give it another name unless there is a file of that name; return whether it was given."""
+        try:
+            return self._linked(target)
+        except FileNotFoundError:
+            os.makedirs(os.path.dirname(target), exist_ok=True)
+            create(self._path, b"")
+            return self._linked(target)
+
+    def _linked(self, target: str) -> bool:
+        try:
+            os.link(self._path, target)
+        except FileExistsError:
+            return False
+        except OSError as error:
+            if error.errno not in _NO_MORE_NAMES:
+                raise
+            return create(target, b"")
+        return True
 
 
 def remove_folder(folder: str) -> None:

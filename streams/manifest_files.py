@@ -1,12 +1,12 @@
-"""Where manifests and attempt marks lie in a store."""
+"""Where manifests lie in a store, and what is known of runs from them."""
 
 from __future__ import annotations
 
 import hashlib
-from itertools import count
 
 from schemas.events import Artifact
 from schemas.manifests import Manifest
+from streams import marks
 from streams.planning import Run
 from streams.store import Store
 
@@ -19,11 +19,6 @@ def run_folder(run_key: str) -> str:
 def manifest_path(run_key: str) -> str:
     """Return the path of a run's manifest."""
     return f"{run_folder(run_key)}/manifest.json"
-
-
-def attempts_folder(event_id: str) -> str:
-    """Return the folder with the marks of attempts at an event."""
-    return f"attempts/{event_id}"
 
 
 def manifest_bytes(manifest: Manifest) -> bytes:
@@ -62,9 +57,7 @@ class StoreLedger:
 
     def begin(self, run: Run) -> None:
         """Mark an attempt, so that one that kills its process is counted all the same."""
-        for n in count(1):
-            if self._store.put_if_absent(f"{attempts_folder(run.event.id)}/{n}", run.key.encode()):
-                return
+        marks.begin(self._store, run.event.id)
 
     def finish(self, run: Run, manifest: Manifest) -> Manifest:
         """Put the manifest if there is none; else sweep this attempt's files and return the winner's."""
@@ -77,8 +70,3 @@ class StoreLedger:
 
     def _put(self, path: str, content: bytes) -> bool:
         return self._store.put_if_absent(path, content)
-
-
-def attempts(store: Store, event_id: str) -> int:
-    """Return how many attempts at an event were begun."""
-    return next(n for n in count() if not store.exists(f"{attempts_folder(event_id)}/{n + 1}"))

@@ -16,7 +16,8 @@ from ulid import ULID
 
 from schemas.errors import CalstreamError, UsageError
 from schemas.manifests import Manifest
-from streams.manifest_files import attempts_folder, manifest_path, run_folder
+from streams import marks
+from streams.manifest_files import manifest_path, run_folder
 from streams.site import Site
 from streams.store import Store
 from streams.usage import Usage, usage
@@ -77,7 +78,7 @@ def prunable(site: Site, older_than: float = 0.0, now: float | None = None) -> l
     store = site.store
     # The store is listed before the bus is read: what comes into it meanwhile is not thought unused.
     runs = list(_runs(store))
-    marks = _folders(store, "attempts")
+    marked = marks.all_marks(store)
     used = usage(site)
     _demand_kinship(site, used, len(runs))
     kept = used.runs | {key for uri in used.uris if (key := _run_of(store, uri))}
@@ -91,8 +92,7 @@ def prunable(site: Site, older_than: float = 0.0, now: float | None = None) -> l
             items += old
     items += _copies(store, used, clock - older_than)
     items += (_leftover(store, path) for path in store.half_put(clock - ABANDONED))
-    done = (attempts_folder(event) for event in marks if event not in used.waiting)
-    return items + [Item(kind=MARK, path=path, size=store.size(path)) for path in done]
+    return items + [_marks(store, paths) for event, paths in marked.items() if event not in used.waiting]
 
 
 def sweep(items: list[Item], store: Store) -> None:
@@ -102,6 +102,12 @@ def sweep(items: list[Item], store: Store) -> None:
             store.remove(f"{item.path}/{part}".rstrip("/"))
         if item.kind != MARK:
             store.remove_if_empty(item.path if item.parts else item.path.rpartition("/")[0])
+
+
+def _marks(store: Store, paths: list[str]) -> Item:
+    """Return the marks of one event as an item."""
+    parts = tuple(path.rpartition("/")[2] for path in paths)
+    return Item(kind=MARK, path=marks.FOLDER, parts=parts, size=sum(map(store.size, paths)))
 
 
 def _runs(store: Store) -> Iterator[tuple[str, list[str]]]:

@@ -19,6 +19,8 @@ from schemas.errors import Retriable, Unprocessable, explained, os_failure
 from schemas.events import Artifact
 from streams import disk
 
+SEAL: Final = "seal"
+"""The empty file of a local store that marks are other names of."""
 _PROBE: Final = 4096
 """Bytes by which it shows whether a disk is full."""
 
@@ -40,6 +42,7 @@ class Store:
         self.local = here is not None
         self._fs, root = fsspec.core.url_to_fs(str(here.absolute()) if here is not None else str(url))
         self._root = str(root).rstrip("/")
+        self._seal = disk.Seal(f"{self._root}/{SEAL}")
         self._start = Path(self._root).as_uri() if self.local else ""
         if self.local:
             with explained(self._root, "written"):
@@ -78,8 +81,7 @@ class Store:
         """Write a file unless one is there already; return whether it was written.
 
         Of several writers exactly one wins, and the file appears whole or not at all. One that need not be
-        durable, for marks of which the name is all that counts, may be seen before its content is there, and
-        may not survive a loss of power.
+        durable may be seen before its content is there, and may not survive a loss of power.
         """
         if durable:
             put = self.put_to_settle(path, content)
@@ -90,6 +92,16 @@ class Store:
             if self.local:
                 return disk.create(f"{self._root}/{path}", content)
             return self._pipe(path, content)
+
+    def mark(self, path: str) -> bool:
+        """Put an empty file unless one is there; return whether it was put.
+
+        It is for marks, of which the name is all that counts: it may not survive a loss of power.
+        """
+        with kept(f"{self._root}/{path}"):
+            if self.local:
+                return self._seal.put(f"{self._root}/{path}")
+            return self._pipe(path, b"")
 
     def put_to_settle(self, path: str, content: bytes) -> bool:
         """Write a file unless one is there already, of which :meth:`settle` is to make the name durable."""

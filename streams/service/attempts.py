@@ -1,20 +1,19 @@
 """Marks of attempts in the store, so that an event that kills its process does not do so for ever.
 
-An attempt is marked before it computes, as ``attempts/<event id>/<n>``. When it died, raised or overran while
-the service lived, the service marks that too, as ``attempts/<event id>/failed-<n>``: of those an event has
-`FAILURES`. Marks without a failure are of attempts that ended with the whole service; of these it has
-`MARKS`.
+An attempt is marked before it computes. When it died, raised or overran while the service lived, the service
+marks that too: of those an event has `FAILURES`. Marks without a failure are of attempts that ended with the
+whole service; of these it has `MARKS`.
 """
 
 from __future__ import annotations
 
 import contextlib
 from collections.abc import Callable
-from itertools import count
 from typing import Final
 
 from schemas.errors import CalstreamError, Unprocessable
 from schemas.manifests import Manifest
+from streams import marks
 from streams.manifest_files import StoreLedger, manifest_path, run_folder
 from streams.planning import Run
 from streams.store import Store
@@ -27,11 +26,6 @@ MARKS: Final = 20
 
 class Exhausted(Unprocessable):
     """An event has been tried often enough."""
-
-
-def attempts_folder(event_id: str) -> str:
-    """Return the store's folder with the marks of an event."""
-    return f"attempts/{event_id}"
 
 
 class ServiceLedger(StoreLedger):
@@ -70,7 +64,7 @@ class ServiceLedger(StoreLedger):
             If there were too many.
         """
         self._marked = run.event.id
-        self._number = mark(self._store, self._marked, run.key)
+        self._number = marks.begin(self._store, self._marked)
         if self._number > 1:
             demand_hope(self._store, self._marked, self._number)
         self._begun()
@@ -82,7 +76,7 @@ class ServiceLedger(StoreLedger):
             for name in self._store.names(run_folder(run.key)):
                 if name not in ("manifest.json", winner.attempt):
                     self._store.remove(f"{run_folder(run.key)}/{name}")
-        self._store.remove(attempts_folder(self._marked))
+        marks.forget(self._store, self._marked)
         return winner
 
     def turn_to_next(self) -> None:
@@ -97,17 +91,11 @@ class ServiceLedger(StoreLedger):
         """Take the last mark back: what failed was not the event, and it may be tried for days."""
         if self._marked:
             with contextlib.suppress(CalstreamError):  # a store that is down keeps the mark
-                self._store.remove(f"{attempts_folder(self._marked)}/{self._number}")
+                self._store.remove(marks.begun_path(self._marked, self._number))
 
     def _put(self, path: str, content: bytes) -> bool:
         self._unsettled.append(path)
         return self._store.put_to_settle(path, content)
-
-
-def mark(store: Store, event_id: str, run_key: str) -> int:
-    """Mark an attempt at an event; return which one it is, from 1."""
-    folder = attempts_folder(event_id)
-    return next(n for n in count(1) if store.put_if_absent(f"{folder}/{n}", run_key.encode(), durable=False))
 
 
 def demand_hope(store: Store, event_id: str, number: int) -> None:
@@ -118,28 +106,11 @@ def demand_hope(store: Store, event_id: str, number: int) -> None:
     Exhausted
         With what the last failure said.
     """
-    failed = failures(store, event_id)
+    failed = marks.failures(store, event_id)
     if failed >= FAILURES:
-        raise Exhausted(last_failure(store, event_id, failed))
+        raise Exhausted(marks.last_failure(store, event_id, failed))
     if number > MARKS:
         raise Exhausted(
             f"it was begun {MARKS} times and the whole service ended each time; look at the machine's memory "
             "and logs, then `calstream dlq retry`"
         )
-
-
-def failures(store: Store, event_id: str) -> int:
-    """Return how many attempts at an event failed while the service lived."""
-    folder = attempts_folder(event_id)
-    return next(n for n in count() if not store.exists(f"{folder}/failed-{n + 1}"))
-
-
-def note_failure(store: Store, event_id: str, sentence: str) -> int:
-    """Mark a failed attempt; return how many there are now."""
-    folder = attempts_folder(event_id)
-    return next(n for n in count(1) if store.put_if_absent(f"{folder}/failed-{n}", sentence.encode()))
-
-
-def last_failure(store: Store, event_id: str, number: int) -> str:
-    """Return what was said of a failed attempt."""
-    return store.read_bytes(f"{attempts_folder(event_id)}/failed-{number}").decode("utf-8", "replace")

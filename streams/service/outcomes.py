@@ -9,11 +9,12 @@ import structlog
 
 from schemas.errors import CalstreamError
 from schemas.events import parse_event
+from streams import marks
 from streams.deadletters import dead_letter
 from streams.dispatch import failure_of
 from streams.envelope import pack, unpack
 from streams.metrics import ServiceMetrics
-from streams.service.attempts import FAILURES, note_failure
+from streams.service.attempts import FAILURES
 from streams.service.hurdle import Hurdle
 from streams.service.messages import Failed, Finished
 from streams.service.window import Entry
@@ -69,7 +70,7 @@ class Outcomes:
     def broken(self, entry: Entry, error: str, sentence: str) -> None:
         """Count a failure that nobody expected; after some the event is given up."""
         event = parse_event(entry.message.value)
-        failures = note_failure(self._store, event.id, sentence)
+        failures = marks.note_failure(self._store, event.id, sentence)
         log.error("failed", exposure=event.name, reason=sentence, attempt=failures)
         if failures >= FAILURES:
             self.bury(entry, error, f"{event.name}: {sentence}", failures)

@@ -34,7 +34,7 @@ from streams.recipes import freeze
 from streams.roots import put_by_digest
 from streams.site import Address, Site
 from streams.store import Store, local_path
-from streams.topics import EVENTS, READERS, TOPICS
+from streams.topics import EVENTS, READERS, every_topic
 from tests.chaos.stages import made
 
 RECIPE = Recipe(name="plain", base="optimal", crds_parameters=False)
@@ -62,7 +62,7 @@ class Place:
     @classmethod
     def at(cls, folder: Path, url: str) -> Place:
         bus = open_bus(url)
-        bus.create_topics(TOPICS)
+        bus.create_topics(every_topic())
         store = folder / "store"
         return cls(Site(bus=bus, store=Store(store), address=Address(bus=url, store=str(store))))
 

@@ -41,8 +41,8 @@ class Point:
 
 
 IN_CHILD: Mapping[str, Point] = {
-    "marking": Point("streams.disk:create", "before", child=True, about="/attempts/"),
-    "marked": Point("streams.service.attempts:mark", "after", child=True),
+    "marking": Point("streams.disk:Seal.put", "before", child=True, about="/attempts/"),
+    "marked": Point("streams.marks:begin", "after", child=True),
     "half written": Point("tests.chaos.stages:half_way", "after", child=True),
     "written": Point("streams.manifest_files:StoreLedger.finish", "before", child=True),
     "manifest half put": Point("os:link", "before", child=True, about="manifest.json"),

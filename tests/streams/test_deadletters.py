@@ -7,6 +7,7 @@ import pytest
 from schemas.canonical import digest
 from schemas.errors import UsageError
 from schemas.events import Artifact, ProductEvent, RecipeReference
+from streams import marks
 from streams.bus import Outgoing
 from streams.bus.memory import MemoryBus
 from streams.deadletters import chosen, dead_letter, dead_letter_topics, drop, letters, retry, with_id
@@ -68,17 +69,17 @@ def test_a_letter_has_the_original_bytes_and_says_why(bus):
 
 def test_a_retried_letter_is_published_as_it_was_and_is_no_longer_pending(bus, store):
     (message,) = bury(bus, raw("one"))
-    for n in (1, 2, 3):
-        store.put_if_absent(f"attempts/{raw('one').id}/{n}", b"")
-    store.put_if_absent(f"attempts/{raw('two').id}/1", b"")
+    for _ in range(3):
+        marks.begin(store, raw("one").id)
+        marks.note_failure(store, raw("one").id, "no light")
+    marks.begin(store, raw("two").id)
     done, left = retry(list(letters(bus)), bus, store)
     assert (len(done), left) == (1, [])
     again = list(bus.read("raw"))[-1]
     assert (again.value, again.key, again.headers) == (message.value, message.key, message.headers)
     assert list(letters(bus)) == []
     assert [letter.settled for letter in letters(bus, settled=True)] == ["retried"]
-    assert not store.exists(f"attempts/{raw('one').id}")
-    assert store.exists(f"attempts/{raw('two').id}/1")
+    assert list(marks.all_marks(store)) == [raw("two").id]
 
 
 def test_what_fails_again_is_another_letter(bus, store):

@@ -14,6 +14,7 @@ from schemas.canonical import digest
 from schemas.errors import UsageError
 from schemas.events import Artifact, AssociationEvent, Input, ProductEvent, RecipeReference, next_generation
 from schemas.manifests import Manifest, ManifestEntry
+from streams import marks
 from streams.bus.memory import MemoryBus
 from streams.deadletters import dead_letter, dead_letter_topics, drop, letters
 from streams.envelope import pack
@@ -95,10 +96,13 @@ class Works:
             consumer.close()
 
     def goes(self, **options):
-        return sorted(
-            (item.kind, item.path.split("/")[2][:8] if item.kind == RUN else Path(item.path).name)
-            for item in prunable(self.site, **options)
-        )
+        return sorted((item.kind, self.name(item)) for item in prunable(self.site, **options))
+
+    @staticmethod
+    def name(item):
+        if item.kind == RUN:
+            return item.path.split("/")[2][:8]
+        return item.parts[0].partition("-")[0] if item.kind == MARK else Path(item.path).name
 
     def is_whole(self, event):
         path = Path(event.product.uri.removeprefix("file://"))
@@ -191,8 +195,8 @@ def test_a_pending_dead_letter_keeps_what_it_is_about_and_its_attempts(made):
     first = next(m for m in polled if m.value == rate.to_bytes())
     consumer.commit(polled, [dead_letter(first, "image2", "Unprocessable", "bad", 3)])
     made.process("detector1")
-    made.store.put_if_absent(f"attempts/{rate.id}/1", b"x")
-    made.store.put_if_absent(f"attempts/{old.id}/1", b"x")
+    marks.begin(made.store, rate.id)
+    marks.begin(made.store, old.id)
     assert run(rate) not in made.goes()
     assert (MARK, rate.id) not in made.goes()
     drop(list(letters(made.bus)), made.bus)
@@ -267,7 +271,7 @@ def test_marks_of_events_in_work_stay(made):
     consumer = made.bus.consumer("detector1", ["raw"])
     consumer.commit([m for m in consumer.poll(0) if m.key == "two"])
     for event in (waits, done):
-        made.store.put_if_absent(f"attempts/{event.id}/1", b"x")
+        marks.begin(made.store, event.id)
     assert made.goes() == [(MARK, done.id)]
 
 

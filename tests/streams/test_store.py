@@ -106,6 +106,7 @@ def test_a_store_that_was_taken_away_is_its_operators_matter_whoever_wants_to_wr
     for write in (
         lambda: store.put_if_absent("a/b", b"x"),
         lambda: store.put_if_absent("a/b", b"x", durable=False),
+        lambda: store.mark("a/b"),
         lambda: store.workspace("runs/x").__enter__(),
         lambda: store.incoming().__enter__(),
         store.demand_writable,

@@ -10,6 +10,7 @@ import pytest
 
 from schemas.errors import Retriable
 from schemas.records import ServiceRecord
+from streams import marks
 from streams.bus import Outgoing
 from streams.bus.memory import MemoryConsumer
 from streams.manifest_files import manifest_path
@@ -160,8 +161,8 @@ def test_bytes_that_are_no_event_go_to_the_dead_letters(site):
 
 def test_an_event_that_ended_the_whole_service_often_is_given_up(site):
     (event,) = publish(site, "plain_1")
-    for n in range(20):
-        site.store.put_if_absent(f"attempts/{event.id}/{n + 1}", b"")
+    for _ in range(20):
+        marks.begin(site.store, event.id)
     with running(site):
         until(lambda: done(site))
     (failure,) = events(site, "failures")
