@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.places import BusOption, StoreOption, opened
+from streams.cli.places import BusOption, DebugOption, StoreOption, opened
 
 if TYPE_CHECKING:
     from streams.bus import Bus
@@ -31,7 +31,6 @@ _Where = Annotated[
     str, typer.Option(metavar="EXPR", help="Events that satisfy this only.", show_default=False)
 ]
 _All = Annotated[bool, typer.Option("--all", help="All that are pending, as far as --topic and --where say.")]
-_Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
 
 
 @app.command("list")
@@ -43,7 +42,7 @@ def list_letters(
     ] = False,
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: _Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """List the dead letters that are pending."""
     from rich.text import Text
@@ -71,7 +70,7 @@ def show(
     ],
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: _Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Show all of a dead letter: why it is one, its headers, the event."""
     import json
@@ -100,7 +99,7 @@ def retry(
     where: _Where = "",
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: _Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Publish dead letters on their topic again, with as many tries before them as at first."""
     from streams.deadletters import retry as publish_again
@@ -121,7 +120,7 @@ def drop(
     where: _Where = "",
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: _Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Count dead letters as settled, without trying again."""
     from streams.deadletters import drop as settle

@@ -9,7 +9,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.places import BusOption, StoreOption, opened
+from streams.cli.places import BusOption, DebugOption, StoreOption, opened
 
 
 def command(
@@ -45,7 +45,7 @@ def command(
     bus: BusOption = None,
     store: StoreOption = None,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell failures only.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Put the current products under their JWST names into a folder, while services run or not.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.places import BusOption, StoreOption, opened
+from streams.cli.places import BusOption, DebugOption, StoreOption, opened
 
 if TYPE_CHECKING:
     from streams.ingest.report import Taken
@@ -71,7 +71,7 @@ def command(
         typer.Option("--poll", help="Look at the folders again and again; for network file systems."),
     ] = False,
     quiet: Annotated[bool, typer.Option("--quiet", "-q", help="Tell failures only.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Publish exposures for the running services, or for those that are started later.
 

@@ -10,6 +10,8 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
+from streams.cli.places import DebugOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -27,7 +29,7 @@ def command(
         ),
     ],
     keywords: Annotated[bool, typer.Option("--keywords", help="Show all keywords of the headers.")] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Tell what a product is and how it was made.
 

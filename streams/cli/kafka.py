@@ -8,6 +8,8 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.cli.places import DebugOption
+
 if TYPE_CHECKING:
     from streams.kafka.local import LocalKafka
 
@@ -27,7 +29,6 @@ Folder = Annotated[
         show_default=False,
     ),
 ]
-Debug = Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")]
 
 
 @app.command()
@@ -43,7 +44,7 @@ def up(
         ),
     ] = None,
     folder: Folder = None,
-    debug: Debug = False,
+    debug: DebugOption = False,
 ) -> None:
     """Start it, wait until it is ready, and print its address.
 
@@ -54,14 +55,14 @@ def up(
 
 
 @app.command()
-def down(folder: Folder = None, debug: Debug = False) -> None:
+def down(folder: Folder = None, debug: DebugOption = False) -> None:
     """Stop it; its data stay."""
     stopped = _local(folder).down()
     typer.echo(f"{stopped} node(s) stopped" if stopped else "it was not running")
 
 
 @app.command()
-def status(folder: Folder = None, debug: Debug = False) -> None:
+def status(folder: Folder = None, debug: DebugOption = False) -> None:
     """Say whether it runs, and where; the exit code is 1 where it does not."""
     from streams.cli.console import new_table, standard_output
 

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.places import BusOption, StoreOption, opened
+from streams.cli.places import BusOption, DebugOption, StoreOption, opened
 
 app = typer.Typer(
     no_args_is_help=True,
@@ -23,7 +23,7 @@ def add(
     recipe: Annotated[str, typer.Option(help="Name of a recipe, or a YAML file.")],
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Make a line, or give it another recipe from now on.
 
@@ -52,7 +52,7 @@ def add(
 def list_lines(
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """List the lines with their recipes."""
     from streams.cli.console import new_table, standard_output
@@ -74,7 +74,7 @@ def stop(
     name: Annotated[str, typer.Argument(help="Name of the line.")],
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Let no new exposures go on a line; what is on it goes to its end."""
     from streams.lines import stop_line

@@ -6,7 +6,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.places import BusOption, StoreOption, opened
+from streams.cli.places import BusOption, DebugOption, StoreOption, opened
 
 
 def command(
@@ -22,7 +22,7 @@ def command(
     ] = False,
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Remove from the store what is not current any more, on any line.
 

@@ -8,7 +8,7 @@ from typing import TYPE_CHECKING, Annotated, Any
 
 import typer
 
-from streams.cli.places import BusOption, StoreOption, opened
+from streams.cli.places import BusOption, DebugOption, StoreOption, opened
 
 if TYPE_CHECKING:
     from schemas.recipe import Recipe
@@ -24,7 +24,7 @@ app = typer.Typer(
 
 @app.command("list")
 def list_recipes(
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """List the built-in recipes."""
     from processors.recipes import BUILTIN, builtin
@@ -64,7 +64,7 @@ def explain(
     context: Annotated[
         str | None, typer.Option(metavar="PMAP", help="CRDS context.", show_default=False)
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Print every effective value of a recipe and where it came from.
 
@@ -85,7 +85,7 @@ def enable_recipe(
     digest: Annotated[str, typer.Argument(help="Digest of a recipe in the store, or its beginning.")],
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Let a recipe that replaces steps by code of others run in the services.
 

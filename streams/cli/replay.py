@@ -7,7 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.places import BusOption, StoreOption, opened
+from streams.cli.places import BusOption, DebugOption, StoreOption, opened
 
 if TYPE_CHECKING:
     from streams.replay import Campaign, Forecast, Selection
@@ -51,7 +51,7 @@ def command(
     ] = False,
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Publish events of a topic again, so that running services redo what has changed, and nothing else.
 

@@ -9,7 +9,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import UsageError
-from streams.cli.there import BusOption, StoreOption
+from streams.cli.places import BusOption, DebugOption, StoreOption
 
 if TYPE_CHECKING:
     from collections.abc import Iterator
@@ -63,7 +63,7 @@ def command(
         bool,
         typer.Option("--check", help="Fail if fluxes or errors are too far from the truth."),
     ] = False,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Write one self-contained HTML page on a folder of products.
 
@@ -99,7 +99,7 @@ def _pipeline(bus: str | None, store: str | None, record: Path | None) -> Iterat
     """Give the pipeline of the timeline; None where a run's record is asked for, or nothing names a bus."""
     import os
 
-    from streams.cli.there import site_there
+    from streams.cli.places import site_there
     from streams.site import BUS
 
     if record is not None or not (bus or os.environ.get(BUS)):

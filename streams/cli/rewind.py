@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.places import BusOption, StoreOption, opened
+from streams.cli.places import BusOption, DebugOption, StoreOption, opened
 
 
 def command(
@@ -27,7 +27,7 @@ def command(
     ] = False,
     bus: BusOption = None,
     store: StoreOption = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Move a stopped service back, so that it takes again what was published since then.
 

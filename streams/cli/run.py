@@ -12,6 +12,7 @@ import typer
 
 from schemas.errors import UsageError
 from schemas.naming import LEVELS
+from streams.cli.places import DebugOption
 
 if TYPE_CHECKING:
     from streams.run.driver import RunRequest
@@ -62,7 +63,7 @@ def command(
         bool, typer.Option("--verbose", "-v", help="Log what happens, on standard error.")
     ] = False,
     log_format: Annotated[str, typer.Option(help="Of logs: console or json.")] = "console",
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """Process files as far as they go, from raw to mosaics.
 

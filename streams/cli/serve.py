@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import UsageError
-from streams.cli.there import BusOption, DebugOption, StoreOption
+from streams.cli.places import BusOption, DebugOption, StoreOption
 
 if TYPE_CHECKING:
     from streams.service.options import ServiceOptions

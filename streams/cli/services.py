@@ -5,7 +5,7 @@ from __future__ import annotations
 import time
 from typing import TYPE_CHECKING
 
-from streams.cli.there import BusOption, DebugOption, bus_there
+from streams.cli.places import BusOption, DebugOption, bus_there
 
 if TYPE_CHECKING:
     from streams.roster import Service

@@ -7,7 +7,7 @@ from typing import Annotated
 
 import typer
 
-from streams.cli.there import BusOption, DebugOption, bus_there
+from streams.cli.places import BusOption, DebugOption, bus_there
 
 
 def command(

@@ -6,6 +6,8 @@ from typing import TYPE_CHECKING, Annotated, Any, Final
 
 import typer
 
+from streams.cli.places import DebugOption
+
 if TYPE_CHECKING:
     from rich.console import Console
 
@@ -18,7 +20,7 @@ def command(
     name: Annotated[
         str | None, typer.Argument(metavar="[STEP]", help="One step; all when left out.", show_default=False)
     ] = None,
-    debug: Annotated[bool, typer.Option("--debug", help="Show the traceback of a failure.")] = False,
+    debug: DebugOption = False,
 ) -> None:
     """List the steps, or tell all about one.
 

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from schemas.errors import CalstreamError, UsageError
-from streams.cli.there import BusOption, DebugOption, bus_there
+from streams.cli.places import BusOption, DebugOption, bus_there
 
 if TYPE_CHECKING:
     from streams.bus import Bus

@@ -6,7 +6,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
-from streams.cli.there import BusOption, DebugOption, bus_there
+from streams.cli.places import BusOption, DebugOption, bus_there
 
 if TYPE_CHECKING:
     from streams.bus import Bus

@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING, Annotated, Final
 
 import typer
 
-from streams.cli.there import BusOption, DebugOption, StoreOption, site_there
+from streams.cli.places import BusOption, DebugOption, StoreOption, site_there
 
 if TYPE_CHECKING:
     from rich.text import Text

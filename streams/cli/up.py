@@ -8,6 +8,7 @@ from typing import TYPE_CHECKING, Annotated
 
 import typer
 
+from streams.cli.places import BusOption, DebugOption, StoreOption
 from streams.cli.serve import (
     DeadlineOption,
     FreeOption,
@@ -17,7 +18,6 @@ from streams.cli.serve import (
     QuietOption,
     SlotsOption,
 )
-from streams.cli.there import BusOption, DebugOption, StoreOption
 
 if TYPE_CHECKING:
     from streams.cli.attendance import Shown
