@@ -59,6 +59,10 @@ class _Families:
         self.open = gauge("associations_open", "Associations that wait for members.")
         self.waiting = gauge("waiting", "1 while something that the service needs is not there.")
         self.turned = gauge("last_turn_timestamp_seconds", "When the service's loop last went round.")
+        self.progress = gauge(
+            "last_progress_timestamp_seconds",
+            "When every topic was last found read to its end, or read further than before.",
+        )
         self.build = gauge("build_info", "1, with versions as labels.", "version", "python")
 
 
@@ -186,6 +190,10 @@ class ServiceMetrics:
     def turned(self) -> None:
         """Tell that the service's loop has gone round."""
         self._of(self._families.turned).set_to_current_time()
+
+    def progressed(self, moment: float) -> None:
+        """Tell when the service last got on with all that it reads; seconds since 1970."""
+        self._of(self._families.progress).set(moment)
 
     def _of(self, family: Any) -> Any:
         return family.labels(self._service)

@@ -10,12 +10,12 @@ from typing import Final
 
 from streams.bus import Bus, Position
 from streams.roster import Service, services
-from streams.topics import ASSOCIATION, FAILURES, PLAN, READERS, SETTLED, is_dead_letters
+from streams.topics import ASSOCIATION, FAILURES, MEMBERS, PLAN, READERS, SETTLED, is_dead_letters
 
 WINDOW: Final = 60.0
 """Seconds over which rates are taken."""
 
-_ROAD: Final = (PLAN, "raw", "ramp", "rate", "cal", ASSOCIATION, "combined", FAILURES)
+_ROAD: Final = (PLAN, "raw", "ramp", "rate", "cal", MEMBERS, ASSOCIATION, "combined", FAILURES)
 _PUBLISHES: Final[Mapping[str, tuple[str, ...]]] = {
     "detector1": ("ramp", "rate"),  # the second one where it is fused
     "ramp_fit": ("rate",),
@@ -151,7 +151,8 @@ def look(
         past=past,
         times=times,
     )
-    rows = [sight.row(topic, group) for topic in _ROAD for group in _readers_of(topic, readers)]
+    used = [topic for topic in _ROAD if topic != MEMBERS or sight.topics[topic].messages]  # by Kafka only
+    rows = [sight.row(topic, group) for topic in used for group in _readers_of(topic, readers)]
     return Overview(
         time=moment,
         readings=tuple(rows),

@@ -17,6 +17,10 @@ SERVICES: Final = "services"
 """Records of the running services, by service and instance."""
 ASSOCIATOR_STATE: Final = "associator-state"
 """What the associator remembers, piece by piece."""
+ASSOCIATOR_TABLES: Final = ("exposures", "associations", "plans")
+"""Tables in which it remembers the same on Kafka."""
+MEMBERS: Final = "members"
+"""On Kafka, what the associator reads, by program: forwarded from its sources."""
 SETTLED: Final = "dlq-settled"
 """What became of dead letters, by topic, partition and offset."""
 
@@ -32,6 +36,7 @@ TOPICS: Final = (
     Topic(name=SERVICES, compacted=True),
     Topic(name=ASSOCIATOR_STATE, compacted=True, max_bytes=8 * 2**20),
     Topic(name=SETTLED, compacted=True),
+    Topic(name=MEMBERS),
 )
 """Every topic but those of dead letters. Events are kept for ever unless the operator says otherwise."""
 
@@ -40,7 +45,7 @@ READERS: Final[Mapping[str, tuple[str, ...]]] = {
     "detector1": ("raw",),
     "ramp_fit": ("ramp",),
     "image2": ("rate",),
-    "associator": (PLAN, "cal", FAILURES),
+    "associator": (PLAN, "cal", FAILURES, MEMBERS),
     "image3": (ASSOCIATION,),
 }
 """What each consumer group reads, in the order of the road; written out, as the stages load the science."""
@@ -55,6 +60,11 @@ def every_topic() -> tuple[Topic, ...]:
 def dead_letters(topic: str, service: str) -> str:
     """Return the name of the topic that takes what a service could not process of a topic."""
     return f"{topic}.{service}.dlq"
+
+
+def changelog(table: str) -> str:
+    """Return the name of the topic that one of the associator's tables is restored from."""
+    return f"associator-{table}-changelog"
 
 
 def is_dead_letters(topic: str) -> bool:

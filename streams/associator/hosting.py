@@ -14,20 +14,17 @@ from typing import Final
 import structlog
 
 from schemas.errors import CalstreamError, Retriable
-from schemas.events import Event, FailureEvent, Plan, PlanEvent, ProductEvent
 from schemas.recipe import Recipe
 from streams.associator.drafts import Patience
 from streams.associator.driver import Associator
-from streams.associator.emissions import to_event
 from streams.associator.memory import parked, pieces, remembered
-from streams.associator.plans import Expectation
 from streams.associator.reducer import DEFAULT_PATIENCE, Reduced
 from streams.associator.state import State
+from streams.associator.telling import heard, told
 from streams.bus import Bus, Message, Outgoing, PartitionLost, Position
 from streams.deadletters import dead_letter, dead_letter_topics
 from streams.dispatch import sentence_of
 from streams.envelope import pack, unpack
-from streams.roots import handler_of, put_association
 from streams.store import Store
 from streams.topics import ASSOCIATOR_STATE, FAILURES, PLAN
 
@@ -123,7 +120,7 @@ class HostedAssociator:
         reduced, letters = self._taken(messages)
         if not messages:
             reduced = self._associator.finish() if finish else self._associator.tick(time.time())
-        outputs = [pack(event) for one in reduced for event in self._events(one)]
+        outputs = [pack(event) for one in reduced for event in told(one, self._store, self._recipe)]
         changed = pieces(reduced)
         if not (messages or outputs or changed):
             return False
@@ -194,18 +191,6 @@ class HostedAssociator:
         return reduced, letters
 
     def _take(self, message: Message) -> Iterator[Reduced]:
-        event = unpack(message)
-        if isinstance(event, PlanEvent):
-            with self._store.fetch(event.plan) as path:
-                plan = Plan.model_validate_json(path.read_bytes())
-            yield self._associator.take(Expectation.of(event, plan), time.time())
-        elif isinstance(event, ProductEvent | FailureEvent):
-            yield self._associator.take(event, time.time())
-
-    def _events(self, reduced: Reduced) -> Iterator[Event]:
-        for emission in reduced.emissions:
-            recipe = self._recipe(emission.recipe.digest)
-            artifact = put_association(self._store, emission.association)
-            yield to_event(emission, artifact, handler_of(emission.stage, recipe))
-        for refused in reduced.refused:
-            log.warning("refused", exposure=refused.name, reason=refused.reason)
+        taken = heard(unpack(message), self._store)
+        if taken is not None:
+            yield self._associator.take(taken, time.time())

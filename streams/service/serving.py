@@ -150,7 +150,7 @@ def _made(
     registry: CollectorRegistry,
 ) -> Any:
     if name == ASSOCIATOR:
-        return AssociatorService(site, stopping, patience, registry)
+        return _associator(site)(site, stopping, patience, registry)
     mine = replace(options, name=group_of(name), stages=STAGES[name])
     return Service(site, mine, stopping, registry)
 
@@ -161,6 +161,14 @@ def _wait(served: Sequence[Any], stopping: Stopping) -> bool:
         one.turned = time.monotonic()
         one.announcer.say(sentence=PREPARING)
     return not stopping()
+
+
+def _associator(site: Site) -> Any:
+    if not site.address.bus.startswith("kafka:"):
+        return AssociatorService
+    from streams.associator.faust_service import FaustAssociatorService
+
+    return FaustAssociatorService
 
 
 def _health(served: Sequence[Any]) -> str:

@@ -12,7 +12,7 @@ from streams.bus import Outgoing, Position
 from streams.bus.memory import MemoryBus
 from streams.overview import Reading, busy, idle, look
 from streams.stages import STAGES
-from streams.topics import EVENTS, READERS, SETTLED
+from streams.topics import EVENTS, MEMBERS, READERS, SETTLED
 from tests.streams.pipeline import Pipeline, exposure, work
 
 SERVICES = ("detector1", "ramp_fit", "image2", "associator", "image3")
@@ -43,14 +43,14 @@ def reading(pipeline: Pipeline, topic: str, **options: object) -> Reading:
 
 def test_readers_are_those_of_the_table_of_stages() -> None:
     table = {stage.name: (stage.source,) for stage in STAGES}
-    assert {**table, GROUP: SOURCES} == dict(READERS)
+    assert {**table, GROUP: (*SOURCES, MEMBERS)} == dict(READERS)
 
 
 def test_every_topic_of_events_has_a_row_for_each_group_that_reads_it(pipeline: Pipeline) -> None:
     seen = look(pipeline.bus)
     assert {row.topic for row in seen.readings} == set(EVENTS)
     assert {(row.group, row.topic) for row in seen.readings if row.group} == {
-        (group, topic) for group, topics in READERS.items() for topic in topics
+        (group, topic) for group, topics in READERS.items() for topic in topics if topic != MEMBERS
     }
     assert all(row == Reading(topic=row.topic, group=row.group) for row in seen.readings)
 

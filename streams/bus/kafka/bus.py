@@ -74,6 +74,11 @@ class KafkaBus:
         self._publishing = threading.Lock()
         self._publisher = Transactions(self._connection, f"calstream.publish.{uuid.uuid4().hex}")
 
+    @property
+    def connection(self) -> Connection:
+        """Return where the brokers are, for clients of another kind."""
+        return self._connection
+
     def create_topics(self, topics: Iterable[Topic | str]) -> None:
         """Make sure that the topics are there; those that are stay as they are.
 

@@ -1,0 +1,391 @@
+"""The associator as a Faust app: agents that forward and one that reduces, tables, and a clock that ticks.
+
+Every message is acknowledged when all that follows from it is written: its associations, then its changes
+of the tables. So whatever dies when, what was not finished is done again, to the same end. What it cannot go
+on after ends the process, which loses nothing.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import ssl
+import time
+from collections.abc import Awaitable, Callable, Mapping
+from typing import Any, Final, TypeVar
+
+import structlog
+
+from schemas.errors import CalstreamError, Retriable, Unprocessable
+from schemas.events import FailureEvent, PlanEvent, ProductEvent
+from streams.associator.tables import GROUP, Desks, forwarded, in_order, tick
+from streams.bus import Message, Outgoing
+from streams.bus.kafka.connection import LARGEST, Connection
+from streams.bus.kafka.messages import RANK
+from streams.bus.protocol import partition_of
+from streams.envelope import unpack
+from streams.topics import ASSOCIATOR_TABLES, MEMBERS, changelog
+
+TURN: Final = 0.25
+"""Seconds between two looks at the clock."""
+
+AGAIN: Final = 10.0
+"""Seconds after which a tick that nothing came of is sent again."""
+
+STOP_WITHIN: Final = 15.0
+"""Seconds for which a worker that ends waits for what it has in work."""
+
+_AGAIN: Final = "it ends, to be started again"
+
+_PAUSE: Final = 1.0
+"""Seconds between two tries of what may work later."""
+
+T = TypeVar("T")
+
+log = structlog.get_logger("calstream")
+
+
+class AssociatorApp:
+    """One worker; several share the partitions. Made and used within one event loop.
+
+    Parameters
+    ----------
+    connection : Connection
+        To the brokers; the topics, changelogs among them, must be there.
+    sources : tuple of str
+        Topics to forward from.
+    partitions : int
+        Of every topic.
+    publish : callable
+        Publishes messages and how many associations are open, all or none, and returns when they are safe;
+        called in threads.
+    emitted : callable
+        Told of the completeness of each association that has gone out.
+    lease : float, optional
+        Seconds after which a worker that was killed counts as dead.
+    """
+
+    def __init__(
+        self,
+        connection: Connection,
+        sources: tuple[str, ...],
+        partitions: int,
+        publish: Callable[[list[Outgoing], int], None],
+        emitted: Callable[[str], None],
+        lease: float = 10.0,
+    ) -> None:
+        self._sources = sources
+        self._partitions = partitions
+        self._publish = publish
+        self._emitted = emitted
+        self._lease = lease
+        self._reducing = asyncio.Lock()
+        self._recovered = self._generation = -1
+        self._beaten = time.monotonic()
+        self._ticked: dict[int, float] = {}
+        self.error: BaseException | None = None
+        self.waits = ""
+        self.app = _app(connection, partitions, lease)
+        self.tables = {name: self._table(name) for name in ASSOCIATOR_TABLES}
+        self._members = self._topic(MEMBERS)
+        self._desks: Desks | None = None
+
+    def use(self, desks: Callable[[Mapping[str, Any]], Desks]) -> None:
+        """Declare the agents; `desks` makes the desks over the tables."""
+        self._desks = desks({name: table.data for name, table in self.tables.items()})
+        for table in self.tables.values():
+            table.on_recover(self._on_recover)
+        for name in self._sources:
+            self.app.agent(self._topic(name), name=f"forward-{name}")(self._forward)
+        self.app.agent(self._members, name="reduce")(self._reduce)
+
+    @property
+    def ready(self) -> bool:
+        """Tell whether it has taken over what it holds."""
+        return self._generation >= 0 and self._generation == self.app.consumer_generation_id
+
+    @property
+    def open(self) -> int:
+        """Return how many associations it has to say something of that is not said yet."""
+        return self._desks.open if self._desks else 0
+
+    async def run(self, stopping: Callable[[], bool], turned: Callable[[], None]) -> None:
+        """Work until told to stop, or until it cannot go on.
+
+        Raises
+        ------
+        Exception
+            What it could not go on after.
+        """
+        await self.app.start()
+        self._beaten = time.monotonic()
+        while not stopping():
+            self._beat()
+            if error := self.error or self.app.crash_reason:
+                self.app.conf.stream_wait_empty = False  # what is in work is left to who comes after
+                await self._stop()
+                raise error
+            turned()
+            await self._look_at_clock()
+            await asyncio.sleep(TURN)
+        await self._stop()
+
+    async def _stop(self) -> None:
+        try:
+            await asyncio.wait_for(self.app.stop(), STOP_WITHIN)
+        except TimeoutError:
+            raise CalstreamError(f"the associator did not end within {STOP_WITHIN:.0f} s") from None
+
+    async def end_waiting(self) -> None:
+        """Let every open association go out: nothing more will come."""
+        if self._desks is not None and self.ready:
+            await self._tick(self._desks.waiting(), end=True)
+
+    async def _look_at_clock(self) -> None:
+        """Take over what was assigned; tick where something is due."""
+        assert self._desks is not None
+        if not self.ready:
+            await self._take_over()
+        elif not self._reducing.locked():
+            await self._tick(self._desks.due(time.time()), end=False)
+
+    async def _on_recover(self) -> None:
+        self._recovered = self.app.consumer_generation_id
+
+    async def _take_over(self) -> None:
+        """Open what was assigned, when all of it is in the tables."""
+        generation = self.app.consumer_generation_id
+        if self._recovered == generation and not self.app.rebalancing and not self._reducing.locked():
+            async with self._reducing:
+                await self._open(generation)
+
+    async def _open(self, generation: int) -> None:
+        assert self._desks is not None
+        desks = self._desks
+        held = {tp.partition for tp in self.app.assignor.assigned_actives() if tp.topic == MEMBERS}
+        for table in self.tables.values():
+            for key in [key for key in table.data if desks.partition_of(key) not in held]:
+                table.data.pop(key, None)  # Faust keeps it, and its owner may have taken it away meanwhile
+        await asyncio.to_thread(desks.reopen, held)
+        self._generation = generation
+        self._ticked.clear()
+        await self._surely(lambda: asyncio.to_thread(self._publish, [], desks.open))
+
+    async def _tick(self, partitions: list[int], *, end: bool) -> None:
+        for partition in partitions:
+            if time.monotonic() - self._ticked.get(partition, -AGAIN) >= AGAIN:
+                self._ticked[partition] = time.monotonic()
+                await self._send(
+                    Outgoing(topic=MEMBERS, key="", value=b"{}", headers=tick(end=end)), partition
+                )
+
+    async def _forward(self, stream: Any) -> None:
+        async for event in stream.events():
+            await self._safely(self._sent_on(_message(event)))
+
+    async def _sent_on(self, message: Message) -> None:
+        try:
+            event = unpack(message)
+        except Unprocessable as error:
+            letter = Desks.letter(message, error)
+            await self._surely(lambda: asyncio.to_thread(self._publish, [letter], self.open))
+            return
+        if isinstance(event, PlanEvent | ProductEvent | FailureEvent):
+            out = forwarded(message, event)
+            await self._send(out, partition_of(out.key, self._partitions))
+
+    async def _send(self, out: Outgoing, partition: int) -> None:
+        """Send a message to the reducer, and wait until it is safe."""
+        headers = {name: value.encode() for name, value in out.headers.items()}
+        sent = await self._members.send(
+            key=out.key.encode(), value=out.value, partition=partition, headers=headers
+        )
+        await sent
+
+    async def _reduce(self, stream: Any) -> None:
+        async for event in stream.events():
+            await self._safely(self._reduced(_message(event)))
+
+    async def _reduced(self, message: Message) -> None:
+        """Publish and write what follows from a message."""
+        assert self._desks is not None
+        desks = self._desks
+        async with self._reducing:
+            generation = self.app.consumer_generation_id
+            if generation != self._generation:
+                await self._open(generation)
+            await self._surely(lambda: self._followed(desks, message, generation))
+            self._ticked.pop(message.partition, None)
+
+    async def _followed(self, desks: Desks, message: Message, generation: int) -> None:
+        outcome = await asyncio.to_thread(desks.take, message, time.time())
+        try:
+            await asyncio.to_thread(self._publish, list(outcome.outputs), desks.open)
+        except Retriable:
+            desks.reopen()
+            raise
+        for table, changes in in_order(outcome.changes):
+            self._demand_partition(message.partition, generation)
+            await self._write(self.tables[table], message.partition, changes)
+        for completeness in outcome.completeness:
+            self._emitted(completeness)
+        if outcome.obsolete:
+            await asyncio.to_thread(desks.remove, outcome.obsolete)
+
+    async def _write(self, table: Any, partition: int, changes: list[Outgoing]) -> None:
+        """Change a table, and wait until its changelog says so too."""
+        sent = []
+        for change in changes:
+            key, value = change.key.encode(), change.value or None
+            sent.append(table.send_changelog(partition, key, value))
+        await asyncio.gather(*sent)
+        for change in changes:
+            if change.value:
+                table.data[change.key.encode()] = change.value
+            else:
+                table.data.pop(change.key.encode(), None)
+
+    def _demand_partition(self, partition: int, generation: int) -> None:
+        """Refuse to write of what may be another worker's by now.
+
+        Raises
+        ------
+        CalstreamError
+            If the group has been shared out anew, or this process slept for so long that it may have been.
+        """
+        self._beat()
+        if self.error is not None:
+            raise self.error
+        if generation != self.app.consumer_generation_id:
+            raise CalstreamError(f"partition {partition} of {MEMBERS} may have changed hands; {_AGAIN}")
+
+    def _beat(self) -> None:
+        """Note that this process is awake; after too long a sleep it cannot go on."""
+        slept, self._beaten = time.monotonic() - self._beaten, time.monotonic()
+        if slept > 0.8 * self._lease:
+            self.error = CalstreamError(f"this process has slept for {slept:.0f} s; {_AGAIN}")
+
+    async def _surely(self, attempt: Callable[[], Awaitable[T]]) -> T:
+        """Do something that may fail for reasons that pass, until it works."""
+        while True:
+            try:
+                done = await attempt()
+            except Retriable as error:
+                if self.app.rebalancing:  # the group would wait for this worker
+                    raise CalstreamError(f"{error}; {_AGAIN}") from error
+                self.waits = str(error)
+                log.warning("waiting", reason=self.waits)
+                await asyncio.sleep(_PAUSE)
+            else:
+                self.waits = ""
+                return done
+
+    async def _safely(self, work: Awaitable[None]) -> None:
+        """Finish the work on a message, or never acknowledge it: Faust would, after an error."""
+        try:
+            await work
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.error = error
+            await asyncio.Event().wait()
+
+    def _topic(self, name: str) -> Any:
+        return self.app.topic(
+            name,
+            key_type=bytes,
+            value_type=bytes,
+            key_serializer="raw",
+            value_serializer="raw",
+            partitions=self._partitions,
+        )
+
+    def _table(self, name: str) -> Any:
+        import faust
+
+        return self.app.Table(
+            name,
+            partitions=self._partitions,
+            schema=faust.Schema(
+                key_type=bytes, value_type=bytes, key_serializer="raw", value_serializer="raw"
+            ),
+            changelog_topic=self.app.topic(
+                changelog(name),
+                key_type=bytes,
+                value_type=bytes,
+                key_serializer="raw",
+                value_serializer="raw",
+                partitions=self._partitions,
+                acks=False,
+                compacting=True,
+                allow_empty=True,
+            ),
+        )
+
+
+def _app(connection: Connection, partitions: int, lease: float) -> Any:
+    import faust
+
+    servers = ";".join(f"kafka://{server}" for server in connection.servers)
+    return faust.App(
+        GROUP,
+        broker=servers,
+        broker_credentials=_credentials(connection.options),
+        broker_session_timeout=lease,
+        broker_heartbeat_interval=lease / 5,
+        broker_request_timeout=max(30.0, lease),
+        broker_commit_interval=0.1,
+        consumer_auto_offset_reset="earliest",
+        producer_acks=-1,
+        producer_max_request_size=LARGEST + 2**20,
+        topic_partitions=partitions,
+        topic_allow_declare=False,
+        topic_disable_leader=True,
+        table_standby_replicas=0,
+        stream_wait_empty=True,
+        store="memory://",
+        web_enabled=False,
+        web_tables_enabled=False,
+        web_router_enabled=False,
+        web_bind="127.0.0.1",
+    )
+
+
+def _credentials(options: Mapping[str, Any]) -> Any:
+    """Return kafka-python's options as Faust's credentials; None where brokers let everybody in."""
+    import faust
+
+    protocol = str(options.get("security_protocol", "PLAINTEXT"))
+    context = None
+    if protocol.endswith("SSL"):
+        context = ssl.create_default_context(cafile=options.get("ssl_cafile"))
+        if options.get("ssl_certfile"):
+            context.load_cert_chain(
+                options["ssl_certfile"], options.get("ssl_keyfile"), options.get("ssl_password")
+            )
+    if protocol.startswith("SASL"):
+        return faust.SASLCredentials(
+            mechanism=options.get("sasl_mechanism"),
+            username=options.get("sasl_plain_username"),
+            password=options.get("sasl_plain_password"),
+            ssl_context=context,
+        )
+    return None if context is None else faust.SSLCredentials(context)
+
+
+def _message(event: Any) -> Message:
+    """Return what Faust read as a message of the bus."""
+    read = event.message
+    pairs = read.headers.items() if isinstance(read.headers, Mapping) else read.headers or ()
+    return Message(
+        topic=read.topic,
+        key=(read.key or b"").decode(errors="replace"),
+        value=read.value or b"",
+        headers={
+            name: value if isinstance(value, str) else (value or b"").decode(errors="replace")
+            for name, value in pairs
+            if name != RANK
+        },
+        partition=read.partition,
+        offset=read.offset,
+        timestamp=read.timestamp,
+    )

@@ -1,0 +1,249 @@
+"""The reducer over tables that are shared out by partition, as a stream processor keeps them.
+
+What is remembered of a program lies in three tables, in the pieces of :mod:`streams.associator.memory`: its
+exposures by program and member, its associations by program and id, and its plans; all of them on the
+program's partition. From a message follow the events to publish and then the changes to write, in an order in
+which any of them may be the last one that was written before a crash: the message comes again, and what is
+missing follows from it anew.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import json
+import math
+from collections.abc import Callable, Iterable, Iterator, Mapping
+from dataclasses import dataclass, replace
+from itertools import groupby
+from typing import Final
+
+import structlog
+
+from schemas.errors import Retriable
+from schemas.events import Event
+from schemas.recipe import Recipe
+from streams.associator.drafts import Patience
+from streams.associator.driver import Associator
+from streams.associator.memory import parked, pieces, remembered
+from streams.associator.plans import route
+from streams.associator.reducer import Reduced
+from streams.associator.state import State
+from streams.associator.telling import heard, told
+from streams.bus import Message, Outgoing, Topic
+from streams.bus.protocol import PARTITIONS, partition_of
+from streams.deadletters import dead_letter
+from streams.dispatch import sentence_of
+from streams.envelope import pack, unpack
+from streams.store import Store
+from streams.topics import ASSOCIATOR_STATE, ASSOCIATOR_TABLES, MEMBERS, changelog
+
+GROUP: Final = "associator"
+
+KEPT: Final = 100
+"""Exposures of a partition of which more than that are not kept, but for those of programs at work."""
+
+FROM: Final = "calstream_from"
+"""Header of what was forwarded: topic, partition and offset."""
+
+TICK: Final = "calstream_tick"
+"""Header of what says that time has passed: ``due``, or ``end`` when nothing more will come."""
+
+_TABLES: Final = dict(zip(("exposures", "groups", "plans"), ASSOCIATOR_TABLES, strict=True)) | {
+    "parked": ASSOCIATOR_TABLES[2]
+}
+
+log = structlog.get_logger("calstream")
+
+
+@dataclass(frozen=True, kw_only=True)
+class Outcome:
+    """What follows from a message.
+
+    Attributes
+    ----------
+    outputs : tuple of Outgoing
+        To be published first.
+    changes : tuple of Outgoing
+        To be written then, by :func:`in_order`; their topic means nothing.
+    completeness : tuple of str
+        Of each association that goes out.
+    obsolete : tuple of str
+        Files of the store that nobody needs when the changes are written.
+    """
+
+    outputs: tuple[Outgoing, ...] = ()
+    changes: tuple[Outgoing, ...] = ()
+    completeness: tuple[str, ...] = ()
+    obsolete: tuple[str, ...] = ()
+
+
+def changelogs() -> list[Topic]:
+    """Return the topics that tables are restored from."""
+    return [Topic(name=changelog(name), compacted=True, max_bytes=8 * 2**20) for name in ASSOCIATOR_TABLES]
+
+
+def in_order(changes: Iterable[Outgoing]) -> Iterator[tuple[str, list[Outgoing]]]:
+    """Yield table and changes; each must be written before the next one is begun."""
+    for table, some in groupby(changes, lambda change: _TABLES[json.loads(change.key)[2]]):
+        yield table, list(some)
+
+
+def forwarded(message: Message, event: Event) -> Outgoing:
+    """Return a message of one of the sources as it is sent on, by program."""
+    origin = f"{message.topic}/{message.partition}/{message.offset}"
+    return Outgoing(
+        topic=MEMBERS, key=route(event)[1], value=message.value, headers={**message.headers, FROM: origin}
+    )
+
+
+def tick(*, end: bool) -> dict[str, str]:
+    """Return the headers of a message that says that time has passed."""
+    return {TICK: "end" if end else "due"}
+
+
+class Desks:
+    """One associator for each partition that this process holds, opened from the tables when it is needed.
+
+    Parameters
+    ----------
+    tables : mapping of str to mapping of bytes to bytes
+        By name, as they are now; who calls :meth:`take` writes its changes before the next call.
+    store : Store
+        Of plans, associations and parked programs.
+    recipe : callable
+        ``recipe(digest)`` returns a recipe.
+    patience : Patience
+        How long to wait for members.
+    partitions : int, optional
+        How many there are in all.
+    kept : int, optional
+        How many exposures of a partition stay in memory.
+    """
+
+    def __init__(
+        self,
+        tables: Mapping[str, Mapping[bytes, bytes]],
+        store: Store,
+        recipe: Callable[[str], Recipe],
+        patience: Patience,
+        partitions: int = PARTITIONS,
+        kept: int = KEPT,
+    ) -> None:
+        self._tables = tables
+        self._store = store
+        self._recipe = recipe
+        self._patience = patience
+        self._partitions = partitions
+        self._kept = kept
+        self._desks: dict[int, Associator] = {}
+
+    @property
+    def open(self) -> int:
+        """Return how many associations have something to say that is not said yet."""
+        return sum(desk.open() for desk in self._desks.values())
+
+    def reopen(self, partitions: Iterable[int] | None = None) -> None:
+        """Forget what is in memory, and take over these partitions, else the same, from the tables."""
+        wanted = self._desks if partitions is None else partitions
+        found: dict[int, list[Outgoing]] = {partition: [] for partition in wanted}
+        for table in self._tables.values():
+            for key, value in list(table.items()):
+                if (partition := self.partition_of(key)) in found:
+                    found[partition].append(Outgoing(topic=ASSOCIATOR_STATE, key=key.decode(), value=value))
+        self._desks = {partition: self._opened(entries) for partition, entries in found.items()}
+
+    def partition_of(self, key: bytes) -> int:
+        """Return the partition of an entry of a table: that of its program."""
+        return partition_of(json.loads(key)[1], self._partitions)
+
+    def due(self, now: float) -> list[int]:
+        """Return the partitions of which an association may go out by the clock alone."""
+        times = {partition: desk.next_due() for partition, desk in self._desks.items()}
+        return sorted(partition for partition, time_ in times.items() if time_ is not None and time_ <= now)
+
+    def waiting(self) -> list[int]:
+        """Return the partitions of which associations are open."""
+        return sorted(partition for partition, desk in self._desks.items() if desk.open())
+
+    def take(self, message: Message, now: float) -> Outcome:
+        """Return what follows from a message of the topic ``members``.
+
+        Raises
+        ------
+        Retriable
+            If the store is not there; the message may be taken again, and nothing has changed.
+        """
+        if message.partition not in self._desks:
+            self.reopen([*self._desks, message.partition])
+        try:
+            return self._taken(message, now)
+        except BaseException:
+            self.reopen()  # what is in memory goes further than what is written
+            raise
+
+    def remove(self, paths: Iterable[str]) -> None:
+        """Remove files of the store that nobody needs any more."""
+        for path in paths:
+            self._store.remove(path)
+
+    def _taken(self, message: Message, now: float) -> Outcome:
+        desk = self._desks[message.partition]
+        outputs: list[Outgoing] = []
+        try:
+            reduced = self._reduced(desk, message, now)
+        except Retriable:
+            raise
+        except Exception as error:  # one event that breaks a rule must not stop all others for ever
+            self._store.demand_writable()
+            return Outcome(outputs=(self.letter(_origin(message), error),))
+        for one in reduced:
+            outputs.extend(pack(event) for event in told(one, self._store, self._recipe))
+        changes, obsolete = self._park(desk)
+        return Outcome(
+            outputs=tuple(outputs),
+            changes=(*pieces(reduced), *changes),
+            completeness=tuple(e.completeness for one in reduced for e in one.emissions),
+            obsolete=tuple(obsolete),
+        )
+
+    @staticmethod
+    def letter(message: Message, error: BaseException) -> Outgoing:
+        """Return the dead letter of a message that cannot be taken."""
+        sentence = sentence_of(error)
+        log.error("dead letter", topic=message.topic, key=message.key, reason=sentence)
+        return dead_letter(message, GROUP, type(error).__name__, sentence, 1)
+
+    def _reduced(self, desk: Associator, message: Message, now: float) -> list[Reduced]:
+        if TICK in message.headers:
+            return desk.tick(math.inf if message.headers[TICK] == "end" else now)
+        taken = heard(unpack(message), self._store)
+        return [] if taken is None else [desk.take(taken, now)]
+
+    def _park(self, desk: Associator) -> tuple[list[Outgoing], list[str]]:
+        """Put states of programs that are quiet into the store, when there are too many in memory."""
+        changes: list[Outgoing] = []
+        obsolete: list[str] = []
+        for state in desk.quiet(self._kept):
+            text = state.model_dump_json().encode()
+            path = f"associator/{hashlib.sha256(text).hexdigest()}.json"
+            self._store.put_if_absent(path, text)
+            changes.extend(parked(state, path))
+            before = desk.park(state, path)
+            if before not in (None, path):
+                obsolete.append(str(before))
+        return changes, obsolete
+
+    def _opened(self, entries: list[Outgoing]) -> Associator:
+        desk = Associator(self._patience)
+        desk.restore(remembered(entries, self._load), self._load)
+        return desk
+
+    def _load(self, path: str) -> State:
+        return State.model_validate_json(self._store.read_bytes(path))
+
+
+def _origin(message: Message) -> Message:
+    """Return a message as it was before it was forwarded."""
+    topic, partition, offset = message.headers.get(FROM, f"{MEMBERS}/0/0").rsplit("/", 2)
+    headers = {name: value for name, value in message.headers.items() if name != FROM}
+    return replace(message, topic=topic, partition=int(partition), offset=int(offset), headers=headers)
