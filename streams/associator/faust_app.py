@@ -31,6 +31,9 @@ TURN: Final = 0.25
 AGAIN: Final = 10.0
 """Seconds after which a tick that nothing came of is sent again."""
 
+TOGETHER: Final = 256
+"""Messages that are worked on at once at most."""
+
 STOP_WITHIN: Final = 15.0
 """Seconds for which a worker that ends waits for what it has in work."""
 
@@ -165,7 +168,7 @@ class AssociatorApp:
         for table in self.tables.values():
             for key in [key for key in table.data if desks.partition_of(key) not in held]:
                 table.data.pop(key, None)  # Faust keeps it, and its owner may have taken it away meanwhile
-        await asyncio.to_thread(desks.reopen, held)
+        await self._surely(lambda: asyncio.to_thread(desks.reopen, held))
         self._generation = generation
         self._ticked.clear()
         await self._surely(lambda: asyncio.to_thread(self._publish, [], desks.open))
@@ -179,19 +182,52 @@ class AssociatorApp:
                 )
 
     async def _forward(self, stream: Any) -> None:
-        async for event in stream.events():
-            await self._safely(self._sent_on(_message(event)))
+        await self._pump(stream, self._sent_on)
 
-    async def _sent_on(self, message: Message) -> None:
+    async def _reduce(self, stream: Any) -> None:
+        await self._pump(stream, self._reduced)
+
+    async def _pump(self, stream: Any, work: Callable[[list[Message]], Awaitable[None]]) -> None:
+        """Do work on events, as many at once as have come, and acknowledge them when it is done."""
+        events: asyncio.Queue[Any] = asyncio.Queue(maxsize=TOGETHER)
+        worker = asyncio.ensure_future(self._drain(events, work))
         try:
-            event = unpack(message)
-        except Unprocessable as error:
-            letter = Desks.letter(message, error)
-            await self._surely(lambda: asyncio.to_thread(self._publish, [letter], self.open))
-            return
-        if isinstance(event, PlanEvent | ProductEvent | FailureEvent):
-            out = forwarded(message, event)
-            await self._send(out, partition_of(out.key, self._partitions))
+            async for event in stream.noack().events():
+                await events.put(event)
+        finally:
+            worker.cancel()
+
+    async def _drain(
+        self, events: asyncio.Queue[Any], work: Callable[[list[Message]], Awaitable[None]]
+    ) -> None:
+        try:
+            while True:
+                batch = [await events.get()]
+                while not events.empty():
+                    batch.append(events.get_nowait())
+                await work([_message(event) for event in batch])
+                for event in batch:
+                    event.ack()
+        except asyncio.CancelledError:
+            raise
+        except BaseException as error:
+            self.error = error
+
+    async def _sent_on(self, messages: list[Message]) -> None:
+        letters: list[Outgoing] = []
+        sent = []
+        for message in messages:
+            try:
+                event = unpack(message)
+            except Unprocessable as error:
+                letters.append(Desks.letter(message, error))
+                continue
+            if isinstance(event, PlanEvent | ProductEvent | FailureEvent):
+                out = forwarded(message, event)
+                sent.append(self._send(out, partition_of(out.key, self._partitions)))
+        await asyncio.gather(*sent)
+        if letters:
+            await self._surely(lambda: asyncio.to_thread(self._publish, letters, self.open))
 
     async def _send(self, out: Outgoing, partition: int) -> None:
         """Send a message to the reducer, and wait until it is safe."""
@@ -201,42 +237,39 @@ class AssociatorApp:
         )
         await sent
 
-    async def _reduce(self, stream: Any) -> None:
-        async for event in stream.events():
-            await self._safely(self._reduced(_message(event)))
-
-    async def _reduced(self, message: Message) -> None:
-        """Publish and write what follows from a message."""
+    async def _reduced(self, messages: list[Message]) -> None:
+        """Publish and write what follows from messages."""
         assert self._desks is not None
         desks = self._desks
         async with self._reducing:
             generation = self.app.consumer_generation_id
             if generation != self._generation:
                 await self._open(generation)
-            await self._surely(lambda: self._followed(desks, message, generation))
-            self._ticked.pop(message.partition, None)
+            await self._surely(lambda: self._followed(desks, messages, generation))
+            for message in messages:
+                self._ticked.pop(message.partition, None)
 
-    async def _followed(self, desks: Desks, message: Message, generation: int) -> None:
-        outcome = await asyncio.to_thread(desks.take, message, time.time())
+    async def _followed(self, desks: Desks, messages: list[Message], generation: int) -> None:
+        outcome = await asyncio.to_thread(desks.take, messages, time.time())
         try:
             await asyncio.to_thread(self._publish, list(outcome.outputs), desks.open)
         except Retriable:
             desks.reopen()
             raise
         for table, changes in in_order(outcome.changes):
-            self._demand_partition(message.partition, generation)
-            await self._write(self.tables[table], message.partition, changes)
+            self._demand_partitions(generation)
+            await self._write(self.tables[table], changes, desks)
         for completeness in outcome.completeness:
             self._emitted(completeness)
         if outcome.obsolete:
             await asyncio.to_thread(desks.remove, outcome.obsolete)
 
-    async def _write(self, table: Any, partition: int, changes: list[Outgoing]) -> None:
+    async def _write(self, table: Any, changes: list[Outgoing], desks: Desks) -> None:
         """Change a table, and wait until its changelog says so too."""
         sent = []
         for change in changes:
             key, value = change.key.encode(), change.value or None
-            sent.append(table.send_changelog(partition, key, value))
+            sent.append(table.send_changelog(desks.partition_of(key), key, value))
         await asyncio.gather(*sent)
         for change in changes:
             if change.value:
@@ -244,7 +277,7 @@ class AssociatorApp:
             else:
                 table.data.pop(change.key.encode(), None)
 
-    def _demand_partition(self, partition: int, generation: int) -> None:
+    def _demand_partitions(self, generation: int) -> None:
         """Refuse to write of what may be another worker's by now.
 
         Raises
@@ -256,7 +289,7 @@ class AssociatorApp:
         if self.error is not None:
             raise self.error
         if generation != self.app.consumer_generation_id:
-            raise CalstreamError(f"partition {partition} of {MEMBERS} may have changed hands; {_AGAIN}")
+            raise CalstreamError(f"partitions of {MEMBERS} may have changed hands; {_AGAIN}")
 
     def _beat(self) -> None:
         """Note that this process is awake; after too long a sleep it cannot go on."""
@@ -278,16 +311,6 @@ class AssociatorApp:
             else:
                 self.waits = ""
                 return done
-
-    async def _safely(self, work: Awaitable[None]) -> None:
-        """Finish the work on a message, or never acknowledge it: Faust would, after an error."""
-        try:
-            await work
-        except asyncio.CancelledError:
-            raise
-        except BaseException as error:
-            self.error = error
-            await asyncio.Event().wait()
 
     def _topic(self, name: str) -> Any:
         return self.app.topic(

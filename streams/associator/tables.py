@@ -2,9 +2,9 @@
 
 What is remembered of a program lies in three tables, in the pieces of :mod:`streams.associator.memory`: its
 exposures by program and member, its associations by program and id, and its plans; all of them on the
-program's partition. From a message follow the events to publish and then the changes to write, in an order in
-which any of them may be the last one that was written before a crash: the message comes again, and what is
-missing follows from it anew.
+program's partition. From messages follow the events to publish and then the changes to write, in an order in
+which any of them may be the last one that was written before a crash: the messages come again, and what is
+missing follows from them anew.
 """
 
 from __future__ import annotations
@@ -57,7 +57,7 @@ log = structlog.get_logger("calstream")
 
 @dataclass(frozen=True, kw_only=True)
 class Outcome:
-    """What follows from a message.
+    """What follows from messages.
 
     Attributes
     ----------
@@ -165,18 +165,16 @@ class Desks:
         """Return the partitions of which associations are open."""
         return sorted(partition for partition, desk in self._desks.items() if desk.open())
 
-    def take(self, message: Message, now: float) -> Outcome:
-        """Return what follows from a message of the topic ``members``.
+    def take(self, messages: Iterable[Message], now: float) -> Outcome:
+        """Return what follows from messages of the topic ``members``.
 
         Raises
         ------
         Retriable
-            If the store is not there; the message may be taken again, and nothing has changed.
+            If the store is not there; the messages may be taken again, and nothing has changed.
         """
-        if message.partition not in self._desks:
-            self.reopen([*self._desks, message.partition])
         try:
-            return self._taken(message, now)
+            return self._taken(list(messages), now)
         except BaseException:
             self.reopen()  # what is in memory goes further than what is written
             raise
@@ -186,22 +184,26 @@ class Desks:
         for path in paths:
             self._store.remove(path)
 
-    def _taken(self, message: Message, now: float) -> Outcome:
-        desk = self._desks[message.partition]
+    def _taken(self, messages: list[Message], now: float) -> Outcome:
+        held = {message.partition for message in messages}
+        if not held <= self._desks.keys():
+            self.reopen({*self._desks, *held})
         outputs: list[Outgoing] = []
-        try:
-            reduced = self._reduced(desk, message, now)
-        except Retriable:
-            raise
-        except Exception as error:  # one event that breaks a rule must not stop all others for ever
-            self._store.demand_writable()
-            return Outcome(outputs=(self.letter(_origin(message), error),))
+        reduced: list[Reduced] = []
+        for message in messages:
+            try:
+                reduced.extend(self._reduced(self._desks[message.partition], message, now))
+            except Retriable:
+                raise
+            except Exception as error:  # one event that breaks a rule must not stop all others for ever
+                self._store.demand_writable()
+                outputs.append(self.letter(_origin(message), error))
         for one in reduced:
             outputs.extend(pack(event) for event in told(one, self._store, self._recipe))
-        changes, obsolete = self._park(desk)
+        changes, obsolete = self._park(held)
         return Outcome(
             outputs=tuple(outputs),
-            changes=(*pieces(reduced), *changes),
+            changes=(*sorted(pieces(reduced), key=_rank), *changes),
             completeness=tuple(e.completeness for one in reduced for e in one.emissions),
             obsolete=tuple(obsolete),
         )
@@ -219,18 +221,19 @@ class Desks:
         taken = heard(unpack(message), self._store)
         return [] if taken is None else [desk.take(taken, now)]
 
-    def _park(self, desk: Associator) -> tuple[list[Outgoing], list[str]]:
+    def _park(self, partitions: Iterable[int]) -> tuple[list[Outgoing], list[str]]:
         """Put states of programs that are quiet into the store, when there are too many in memory."""
         changes: list[Outgoing] = []
         obsolete: list[str] = []
-        for state in desk.quiet(self._kept):
-            text = state.model_dump_json().encode()
-            path = f"associator/{hashlib.sha256(text).hexdigest()}.json"
-            self._store.put_if_absent(path, text)
-            changes.extend(parked(state, path))
-            before = desk.park(state, path)
-            if before not in (None, path):
-                obsolete.append(str(before))
+        for desk in (self._desks[partition] for partition in sorted(partitions)):
+            for state in desk.quiet(self._kept):
+                text = state.model_dump_json().encode()
+                path = f"associator/{hashlib.sha256(text).hexdigest()}.json"
+                self._store.put_if_absent(path, text)
+                changes.extend(parked(state, path))
+                before = desk.park(state, path)
+                if before not in (None, path):
+                    obsolete.append(str(before))
         return changes, obsolete
 
     def _opened(self, entries: list[Outgoing]) -> Associator:
@@ -240,6 +243,11 @@ class Desks:
 
     def _load(self, path: str) -> State:
         return State.model_validate_json(self._store.read_bytes(path))
+
+
+def _rank(change: Outgoing) -> int:
+    """Return the place of a change's table; a plan comes last, as it is not taken again once it is known."""
+    return list(_TABLES).index(json.loads(change.key)[2])
 
 
 def _origin(message: Message) -> Message:
