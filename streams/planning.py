@@ -175,7 +175,10 @@ def inputs_of(event: Event, store: Store) -> tuple[Input, ...]:
     if isinstance(event, ProductEvent):
         return (
             Input(
-                role="science", identity=event.identity, digest=event.product.content, uri=event.product.uri
+                role="science",
+                identity=event.identity,
+                digest=event.product.content or event.product.sha256,
+                uri=event.product.uri,
             ),
         )
     raise Unprocessable(f"{event.name}: an event of kind {event.kind!r} cannot be processed")

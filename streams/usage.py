@@ -122,7 +122,7 @@ def _add(found: Usage, event: Event, store: Store) -> list[str]:
         found.uris.add(event.manifest.uri)
     if event.association is not None:
         _add_members(found, event, store)
-    return [event.product.content]
+    return [event.product.content or event.product.sha256]
 
 
 def _add_members(found: Usage, event: ProductEvent | AssociationEvent, store: Store) -> list[str]:

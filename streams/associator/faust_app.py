@@ -47,6 +47,10 @@ T = TypeVar("T")
 log = structlog.get_logger("calstream")
 
 
+class _SharedOutAnewError(Exception):
+    """The group has been shared out anew: what was read before comes again, here or elsewhere."""
+
+
 class AssociatorApp:
     """One worker; several share the partitions. Made and used within one event loop.
 
@@ -124,7 +128,6 @@ class AssociatorApp:
         while not stopping():
             self._beat()
             if error := self.error or self.app.crash_reason:
-                self.app.conf.stream_wait_empty = False  # what is in work is left to who comes after
                 await self._stop()
                 raise error
             turned()
@@ -205,7 +208,10 @@ class AssociatorApp:
                 batch = [await events.get()]
                 while not events.empty():
                     batch.append(events.get_nowait())
-                await work([_message(event) for event in batch])
+                try:
+                    await work([_message(event) for event in batch])
+                except _SharedOutAnewError:
+                    continue  # to this worker or another one, they come again
                 for event in batch:
                     event.ack()
         except asyncio.CancelledError:
@@ -282,14 +288,16 @@ class AssociatorApp:
 
         Raises
         ------
+        _SharedOutAnewError
+            If the group has been shared out anew.
         CalstreamError
-            If the group has been shared out anew, or this process slept for so long that it may have been.
+            If this process slept for so long that it may have been.
         """
         self._beat()
         if self.error is not None:
             raise self.error
         if generation != self.app.consumer_generation_id:
-            raise CalstreamError(f"partitions of {MEMBERS} may have changed hands; {_AGAIN}")
+            raise _SharedOutAnewError
 
     def _beat(self) -> None:
         """Note that this process is awake; after too long a sleep it cannot go on."""
@@ -299,12 +307,13 @@ class AssociatorApp:
 
     async def _surely(self, attempt: Callable[[], Awaitable[T]]) -> T:
         """Do something that may fail for reasons that pass, until it works."""
+        generation = self.app.consumer_generation_id
         while True:
             try:
                 done = await attempt()
             except Retriable as error:
-                if self.app.rebalancing:  # the group would wait for this worker
-                    raise CalstreamError(f"{error}; {_AGAIN}") from error
+                if generation != self.app.consumer_generation_id:
+                    raise _SharedOutAnewError from error
                 self.waits = str(error)
                 log.warning("waiting", reason=self.waits)
                 await asyncio.sleep(_PAUSE)
@@ -348,8 +357,10 @@ class AssociatorApp:
 def _app(connection: Connection, partitions: int, lease: float) -> Any:
     import faust
 
+    from streams.associator.faust_reading import Transport
+
     servers = ";".join(f"kafka://{server}" for server in connection.servers)
-    return faust.App(
+    app = faust.App(
         GROUP,
         broker=servers,
         broker_credentials=_credentials(connection.options),
@@ -364,13 +375,15 @@ def _app(connection: Connection, partitions: int, lease: float) -> Any:
         topic_allow_declare=False,
         topic_disable_leader=True,
         table_standby_replicas=0,
-        stream_wait_empty=True,
+        stream_wait_empty=False,
         store="memory://",
         web_enabled=False,
         web_tables_enabled=False,
         web_router_enabled=False,
         web_bind="127.0.0.1",
     )
+    app.transport = Transport(app.conf.broker_consumer, app)
+    return app
 
 
 def _credentials(options: Mapping[str, Any]) -> Any:
