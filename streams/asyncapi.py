@@ -18,7 +18,6 @@ from pydantic.json_schema import models_json_schema
 from schemas.events import KINDS
 from schemas.naming import LEVELS
 from schemas.records import LineRecord, ServiceRecord
-from streams.associator.tables import changelogs
 from streams.bus import Topic
 from streams.bus.protocol import PARTITIONS
 from streams.stages import STAGES
@@ -33,6 +32,7 @@ from streams.topics import (
     SERVICES,
     SETTLED,
     TOPICS,
+    changelogs,
     dead_letters,
 )
 

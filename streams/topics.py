@@ -51,10 +51,17 @@ READERS: Final[Mapping[str, tuple[str, ...]]] = {
 """What each consumer group reads, in the order of the road; written out, as the stages load the science."""
 
 
+def changelogs() -> tuple[Topic, ...]:
+    """Return the topics that the associator's tables are restored from, on Kafka."""
+    return tuple(
+        Topic(name=changelog(name), compacted=True, max_bytes=8 * 2**20) for name in ASSOCIATOR_TABLES
+    )
+
+
 def every_topic() -> tuple[Topic, ...]:
-    """Return all topics, those of dead letters too."""
+    """Return all topics that Kafka needs, those of changelogs and of dead letters too."""
     letters = (dead_letters(topic, group) for group, topics in READERS.items() for topic in topics)
-    return (*TOPICS, *(Topic(name=name, max_bytes=DEAD_LETTER_BYTES) for name in letters))
+    return (*TOPICS, *changelogs(), *(Topic(name=name, max_bytes=DEAD_LETTER_BYTES) for name in letters))
 
 
 def dead_letters(topic: str, service: str) -> str:

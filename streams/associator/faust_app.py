@@ -8,7 +8,6 @@ on after ends the process, which loses nothing.
 from __future__ import annotations
 
 import asyncio
-import ssl
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -17,10 +16,10 @@ import structlog
 
 from schemas.errors import CalstreamError, Retriable, Unprocessable
 from schemas.events import FailureEvent, PlanEvent, ProductEvent
-from streams.associator.tables import GROUP, Desks, forwarded, in_order, tick
+from streams.associator.faust_making import make_app, message_of
+from streams.associator.tables import Desks, forwarded, in_order, tick
 from streams.bus import Message, Outgoing
-from streams.bus.kafka.connection import LARGEST, Connection
-from streams.bus.kafka.messages import RANK
+from streams.bus.kafka.connection import Connection
 from streams.bus.protocol import partition_of
 from streams.envelope import unpack
 from streams.topics import ASSOCIATOR_TABLES, MEMBERS, changelog
@@ -91,7 +90,7 @@ class AssociatorApp:
         self._ticked: dict[int, float] = {}
         self.error: BaseException | None = None
         self.waits = ""
-        self.app = _app(connection, partitions, lease)
+        self.app = make_app(connection, partitions, lease)
         self.tables = {name: self._table(name) for name in ASSOCIATOR_TABLES}
         self._members = self._topic(MEMBERS)
         self._desks: Desks | None = None
@@ -190,7 +189,7 @@ class AssociatorApp:
     async def _reduce(self, stream: Any) -> None:
         await self._pump(stream, self._reduced)
 
-    async def _pump(self, stream: Any, work: Callable[[list[Message]], Awaitable[None]]) -> None:
+    async def _pump(self, stream: Any, work: Callable[[list[Message], int], Awaitable[None]]) -> None:
         """Do work on events, as many at once as have come, and acknowledge them when it is done."""
         events: asyncio.Queue[Any] = asyncio.Queue(maxsize=TOGETHER)
         worker = asyncio.ensure_future(self._drain(events, work))
@@ -201,15 +200,19 @@ class AssociatorApp:
             worker.cancel()
 
     async def _drain(
-        self, events: asyncio.Queue[Any], work: Callable[[list[Message]], Awaitable[None]]
+        self, events: asyncio.Queue[Any], work: Callable[[list[Message], int], Awaitable[None]]
     ) -> None:
         try:
             while True:
                 batch = [await events.get()]
                 while not events.empty():
                     batch.append(events.get_nowait())
+                generation = self.app.consumer_generation_id
+                batch = [event for event in batch if event.message.generation_id == generation]
+                if not batch:
+                    continue
                 try:
-                    await work([_message(event) for event in batch])
+                    await work([message_of(event) for event in batch], generation)
                 except _SharedOutAnewError:
                     continue  # to this worker or another one, they come again
                 for event in batch:
@@ -219,7 +222,7 @@ class AssociatorApp:
         except BaseException as error:
             self.error = error
 
-    async def _sent_on(self, messages: list[Message]) -> None:
+    async def _sent_on(self, messages: list[Message], _generation: int) -> None:
         letters: list[Outgoing] = []
         sent = []
         for message in messages:
@@ -243,12 +246,12 @@ class AssociatorApp:
         )
         await sent
 
-    async def _reduced(self, messages: list[Message]) -> None:
+    async def _reduced(self, messages: list[Message], generation: int) -> None:
         """Publish and write what follows from messages."""
         assert self._desks is not None
         desks = self._desks
         async with self._reducing:
-            generation = self.app.consumer_generation_id
+            self._demand_partitions(generation)
             if generation != self._generation:
                 await self._open(generation)
             await self._surely(lambda: self._followed(desks, messages, generation))
@@ -352,76 +355,3 @@ class AssociatorApp:
                 allow_empty=True,
             ),
         )
-
-
-def _app(connection: Connection, partitions: int, lease: float) -> Any:
-    import faust
-
-    from streams.associator.faust_reading import Transport
-
-    servers = ";".join(f"kafka://{server}" for server in connection.servers)
-    app = faust.App(
-        GROUP,
-        broker=servers,
-        broker_credentials=_credentials(connection.options),
-        broker_session_timeout=lease,
-        broker_heartbeat_interval=lease / 5,
-        broker_request_timeout=max(30.0, lease),
-        broker_commit_interval=0.1,
-        consumer_auto_offset_reset="earliest",
-        producer_acks=-1,
-        producer_max_request_size=LARGEST + 2**20,
-        topic_partitions=partitions,
-        topic_allow_declare=False,
-        topic_disable_leader=True,
-        table_standby_replicas=0,
-        stream_wait_empty=False,
-        store="memory://",
-        web_enabled=False,
-        web_tables_enabled=False,
-        web_router_enabled=False,
-        web_bind="127.0.0.1",
-    )
-    app.transport = Transport(app.conf.broker_consumer, app)
-    return app
-
-
-def _credentials(options: Mapping[str, Any]) -> Any:
-    """Return kafka-python's options as Faust's credentials; None where brokers let everybody in."""
-    import faust
-
-    protocol = str(options.get("security_protocol", "PLAINTEXT"))
-    context = None
-    if protocol.endswith("SSL"):
-        context = ssl.create_default_context(cafile=options.get("ssl_cafile"))
-        if options.get("ssl_certfile"):
-            context.load_cert_chain(
-                options["ssl_certfile"], options.get("ssl_keyfile"), options.get("ssl_password")
-            )
-    if protocol.startswith("SASL"):
-        return faust.SASLCredentials(
-            mechanism=options.get("sasl_mechanism"),
-            username=options.get("sasl_plain_username"),
-            password=options.get("sasl_plain_password"),
-            ssl_context=context,
-        )
-    return None if context is None else faust.SSLCredentials(context)
-
-
-def _message(event: Any) -> Message:
-    """Return what Faust read as a message of the bus."""
-    read = event.message
-    pairs = read.headers.items() if isinstance(read.headers, Mapping) else read.headers or ()
-    return Message(
-        topic=read.topic,
-        key=(read.key or b"").decode(errors="replace"),
-        value=read.value or b"",
-        headers={
-            name: value if isinstance(value, str) else (value or b"").decode(errors="replace")
-            for name, value in pairs
-            if name != RANK
-        },
-        partition=read.partition,
-        offset=read.offset,
-        timestamp=read.timestamp,
-    )

@@ -26,7 +26,7 @@ from streams.overview import busy, look
 from streams.recipes import RecipeShelf
 from streams.service.announcing import Announcer
 from streams.site import Site
-from streams.topics import ASSOCIATION, MEMBERS
+from streams.topics import ASSOCIATION, MEMBERS, changelogs
 
 READS: Final = (*SOURCES, MEMBERS)
 
@@ -92,8 +92,6 @@ class FaustAssociatorService:
         CalstreamError
             If it does not get on, or cannot go on.
         """
-        from streams.associator.tables import changelogs
-
         for name in ("faust", "mode", "aiokafka"):
             logging.getLogger(name).setLevel(logging.CRITICAL)
         self._site.bus.create_topics([*dead_letter_topics(GROUP, READS), *changelogs()])

@@ -29,13 +29,13 @@ from streams.associator.plans import route
 from streams.associator.reducer import Reduced
 from streams.associator.state import State
 from streams.associator.telling import heard, told
-from streams.bus import Message, Outgoing, Topic
+from streams.bus import Message, Outgoing
 from streams.bus.protocol import PARTITIONS, partition_of
 from streams.deadletters import dead_letter
 from streams.dispatch import sentence_of
 from streams.envelope import pack, unpack
 from streams.store import Store
-from streams.topics import ASSOCIATOR_STATE, ASSOCIATOR_TABLES, MEMBERS, changelog
+from streams.topics import ASSOCIATOR_STATE, ASSOCIATOR_TABLES, MEMBERS
 
 GROUP: Final = "associator"
 
@@ -75,11 +75,6 @@ class Outcome:
     changes: tuple[Outgoing, ...] = ()
     completeness: tuple[str, ...] = ()
     obsolete: tuple[str, ...] = ()
-
-
-def changelogs() -> list[Topic]:
-    """Return the topics that tables are restored from."""
-    return [Topic(name=changelog(name), compacted=True, max_bytes=8 * 2**20) for name in ASSOCIATOR_TABLES]
 
 
 def in_order(changes: Iterable[Outgoing]) -> Iterator[tuple[str, list[Outgoing]]]:

@@ -21,7 +21,7 @@ from streams.envelope import pack
 from streams.recipes import freeze
 from streams.roots import put_by_digest
 from streams.store import Store
-from streams.topics import READERS, TOPICS
+from streams.topics import READERS, every_topic
 from tests.streams.bus.brokers import empty_bus, stop_clusters
 
 from .made import IMAGE, cal, exposure, failure, plan
@@ -43,7 +43,7 @@ class Observatory:
     def __init__(self, folder: Path) -> None:
         self.folder = folder
         self.bus = empty_bus()
-        self.bus.create_topics(TOPICS)
+        self.bus.create_topics(every_topic())
         self.store = Store(folder / "store")
         self.recipe = RecipeReference(name="optimal", digest=freeze(builtin("optimal"), self.store))
         self.url = f"kafka://{','.join(self.bus.connection.servers)}"
@@ -174,7 +174,7 @@ def test_one_of_two_workers_is_killed_and_nothing_is_missing_or_wrong(there):
     first.send_signal(signal.SIGKILL)
     there.say(*messages[half + 20 :])
     wanted = expected(there, messages)
-    there.until(lambda: there.words() == wanted)
+    there.until(lambda: there.words() == wanted and not there.lag())
     assert len(wanted) == 30
 
 
