@@ -17,7 +17,15 @@ from streams.envelope import unpack
 from streams.site import Site
 from streams.stages import next_stage
 from streams.store import Store
-from streams.topics import ASSOCIATION, ASSOCIATOR_STATE, EVENTS, READERS
+from streams.topics import (
+    ASSOCIATION,
+    ASSOCIATOR_STATE,
+    ASSOCIATOR_TABLES,
+    EVENTS,
+    MEMBERS,
+    READERS,
+    changelog,
+)
 
 
 @dataclass(kw_only=True)
@@ -76,7 +84,7 @@ def usage(site: Site) -> Usage:
 
 def _messages(bus: Bus) -> Iterator[tuple[Message, Event]]:
     there = set(bus.topics())
-    for topic in EVENTS:
+    for topic in (*EVENTS, MEMBERS):
         for message in bus.read(topic) if topic in there else ():
             try:
                 yield message, unpack(message)
@@ -95,7 +103,9 @@ def _committed(bus: Bus, groups: Mapping[str, Iterable[str]]) -> dict[tuple[str,
 def _waits(message: Message, event: Event, done: Mapping[tuple[str, Position], int]) -> bool:
     """Tell whether somebody is still to process a message; services are groups of their own name."""
     readers = [name for name, topics in READERS.items() if message.topic in topics]
-    if event.handler != "builtin":
+    if message.topic == MEMBERS:
+        pass  # of whatever kind it is
+    elif event.handler != "builtin":
         readers = [event.handler]
     elif isinstance(event, AssociationEvent):
         readers = [event.stage]
@@ -136,8 +146,6 @@ def _add_members(found: Usage, event: ProductEvent | AssociationEvent, store: St
 
 def _add_associations(found: Usage, bus: Bus, store: Store) -> None:
     """Note the members of what the associator would say now, open or said: one more member, and it will."""
-    if ASSOCIATOR_STATE not in bus.topics():
-        return
     for state in _states(bus, store):
         for group in state.groups.values():
             members = assemble(state, group).members
@@ -152,7 +160,20 @@ def _states(bus: Bus, store: Store) -> Iterator[State]:
     def load(path: str) -> State:
         return State.model_validate_json(store.read_bytes(path))
 
-    known = remembered(bus.read(ASSOCIATOR_STATE), load)
+    known = remembered(_pieces(bus), load)
     yield from known.states
     awake = {(state.line, state.program) for state in known.states}
     yield from (load(path) for key, path in known.parked.items() if key not in awake)
+
+
+def _pieces(bus: Bus) -> Iterator[Message]:
+    """Yield what the associator remembers, on Kafka from the changelogs of its tables.
+
+    These are read against the order in which they are written, so that nothing refers to what is not read;
+    and the last one again, as a program may be parked meanwhile.
+    """
+    tables = [changelog(name) for name in (*reversed(ASSOCIATOR_TABLES), ASSOCIATOR_TABLES[-1])]
+    there = set(bus.topics())
+    for topic in (ASSOCIATOR_STATE, *tables):
+        if topic in there:
+            yield from bus.read(topic)

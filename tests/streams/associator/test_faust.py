@@ -20,8 +20,10 @@ from streams.bus import Outgoing
 from streams.envelope import pack
 from streams.recipes import freeze
 from streams.roots import put_by_digest
+from streams.site import Address, Site
 from streams.store import Store
 from streams.topics import READERS, every_topic
+from streams.usage import Usage, usage
 from tests.streams.bus.brokers import empty_bus, stop_clusters
 
 from .made import IMAGE, cal, exposure, failure, plan
@@ -101,6 +103,10 @@ class Observatory:
     def association(self, event) -> Association:
         with self.store.fetch(event.association) as path:
             return Association.model_validate_json(path.read_bytes())
+
+    def needed(self) -> Usage:
+        address = Address(bus=self.url, store=str(self.folder / "store"))
+        return usage(Site(bus=self.bus, store=self.store, address=address))
 
     def lag(self) -> int:
         return sum(self.bus.lag("associator", READERS["associator"]).values())
@@ -182,6 +188,7 @@ def test_another_one_goes_on_from_the_changelog(there):
     first = there.worker()
     there.say(plan(range(1, 9)), *(cal(n) for n in range(1, 8)))
     there.until(lambda: not there.lag())
+    assert {cal(n).product.content for n in range(1, 8)} <= there.needed().digests
     first.send_signal(signal.SIGTERM)
     assert first.wait(PATIENT) == 0
     assert there.said() == []

@@ -10,7 +10,9 @@ import faust
 import pytest
 from aiokafka.errors import ConsumerStoppedError
 from faust.types import TP
+from faust.types.tuples import ConsumerMessage
 
+from streams.associator.faust_app import AssociatorApp
 from streams.associator.faust_reading import Tenure, Transport
 
 CAL = TP("cal", 0)
@@ -194,6 +196,37 @@ def test_what_is_acknowledged_while_nothing_flows_is_not_done():
         reader.app.flow_control.suspend()
         assert [reader.consumer.ack(message) for message in reader.messages] == [False, False]
         assert await reader.committed() is None
+
+    run(test())
+
+
+def test_a_worker_leaves_what_it_has_of_an_earlier_generation():
+    async def test() -> None:
+        done, acknowledged, ended = [], [], asyncio.Event()
+
+        async def work(messages, generation) -> None:
+            done.append(([message.offset for message in messages], generation))
+            if len(done) == 2:
+                ended.set()
+
+        def event(offset, generation):
+            message = ConsumerMessage(
+                "members", 0, offset, 0.0, 0, (), b"", b"", None, generation_id=generation
+            )
+            return SimpleNamespace(message=message, ack=lambda: acknowledged.append(offset))
+
+        worker = SimpleNamespace(app=SimpleNamespace(consumer_generation_id=2), error=None)
+        events = asyncio.Queue()
+        for offset, generation in enumerate([1, 2, 1, 2]):
+            events.put_nowait(event(offset, generation))
+        drain = asyncio.ensure_future(AssociatorApp._drain(worker, events, work))
+        await asyncio.sleep(0)
+        events.put_nowait(event(4, 2))
+        await ended.wait()
+        drain.cancel()
+        assert done == [([1, 3], 2), ([4], 2)]
+        assert acknowledged[:2] == [1, 3]
+        assert worker.error is None
 
     run(test())
 
