@@ -278,7 +278,8 @@ class AssociatorApp:
         sent = []
         for change in changes:
             key, value = change.key.encode(), change.value or None
-            sent.append(table.send_changelog(desks.partition_of(key), key, value))
+            # by the table's own serializer, JSON, None would become a word and nothing be taken away
+            sent.append(table.send_changelog(desks.partition_of(key), key, value, "raw", "raw"))
         await asyncio.gather(*sent)
         for change in changes:
             if change.value:

@@ -171,7 +171,7 @@ class FaustAssociatorService:
             self._end_waiting(worker)
 
     def _end_waiting(self, worker: Any) -> None:
-        if self.ready and worker.open and not busy(look(self._site.bus), waiting_counts=False):
+        if self.ready and worker.open and not busy(look(self._site.bus, times=False), waiting_counts=False):
             assert self._loop is not None
             asyncio.run_coroutine_threadsafe(worker.end_waiting(), self._loop)
 

@@ -90,9 +90,9 @@ _LAST = "last of each key"
 
 def _kept(name: str) -> str:
     from streams.cli.units import span
-    from streams.topics import TOPICS
+    from streams.topics import every_topic
 
-    known = next((topic for topic in TOPICS if topic.name == name), None)
+    known = next((topic for topic in every_topic() if topic.name == name), None)
     if known is not None and known.compacted:
         return _LAST
     return "for ever" if known is None or known.retention is None else span(known.retention)

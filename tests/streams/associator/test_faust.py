@@ -7,6 +7,7 @@ import signal
 import subprocess
 import sys
 import time
+from collections import Counter
 from pathlib import Path
 
 import pytest
@@ -22,7 +23,7 @@ from streams.recipes import freeze
 from streams.roots import put_by_digest
 from streams.site import Address, Site
 from streams.store import Store
-from streams.topics import READERS, every_topic
+from streams.topics import READERS, changelog, every_topic
 from streams.usage import Usage, usage
 from tests.streams.bus.brokers import empty_bus, stop_clusters
 
@@ -227,6 +228,34 @@ def test_bytes_that_are_no_event_go_to_the_dead_letters_and_the_rest_goes_on(the
     there.until(lambda: len(there.said()) == 1 and not there.lag())
     (letter,) = there.bus.read("cal.associator.dlq")
     assert (letter.value, letter.headers["dlq.topic"]) == (b"no event", "cal")
+
+
+SMALL = """
+import functools, sys
+from streams.associator import faust_service, tables
+from streams.site import Address, open_site
+
+tables.Desks = functools.partial(tables.Desks, kept=4)
+site = open_site(Address(bus=sys.argv[1], store=sys.argv[2]))
+faust_service.FaustAssociatorService(site, lambda: 0).run()
+"""
+
+
+def test_programs_that_are_quiet_are_parked_and_what_comes_later_of_them_is_added(there):
+    messages = programs(30, 6)
+    small = there.start([sys.executable, "-c", SMALL, there.url, str(there.folder / "store")])
+    there.say(*messages)
+    there.until(lambda: there.words() == expected(there, messages) and not there.lag())
+    last = {message.key: message for message in there.bus.read(changelog("exposures"))}
+    kept = Counter(message.partition for message in last.values() if message.value)
+    assert max(kept.values()) <= 6, "of each partition only the last program stays"
+    assert there.store.names("associator") != []
+    small.kill()
+    small.wait()
+    there.worker()
+    later = [cal(2, born=5, keywords={**IMAGE, "PROGRAM": f"{program:05}"}) for program in range(1, 31)]
+    there.say(*later)
+    there.until(lambda: there.words() == expected(there, [*messages, *later]) and not there.lag())
 
 
 STALLED = """
