@@ -263,7 +263,7 @@ import asyncio, sys
 from streams.associator import faust_app, faust_service
 from streams.site import Address, open_site
 
-async def never(self, messages):
+async def never(self, messages, generation):
     await asyncio.Event().wait()
 
 faust_app.AssociatorApp._reduced = never
