@@ -56,7 +56,7 @@ class Running:
         self.server = bus.connection.servers[0]
         bus.close()
         self.address = Address(bus=f"kafka://{self.server}", store=str(folder / "store"))
-        self.site: Site = open_site(self.address)
+        self.site: Site = open_site(self.address, begin=True)
         ours = ("CRDS", "CALSTREAM", "PYTHON")
         clean = {name: value for name, value in os.environ.items() if not name.startswith(ours)}
         self.environment = {**clean, "CRDS_PATH": str(crds), **self.address.environment()}
