@@ -55,7 +55,7 @@ IN_PARENT: Mapping[str, Point] = {
     "answered": Point("streams.service.outcomes:Outcomes.finished", "after"),
 }
 IN_ASSOCIATOR: Mapping[str, Point] = {
-    "association put": Point("streams.associator.hosting:put_association", "after"),
+    "association put": Point("streams.associator.telling:put_association", "after"),
 }
 
 

@@ -20,6 +20,8 @@ NAMES = [exposure(number) for number in range(8)]
 POINTS = [*IN_ASSOCIATOR, *FACTORIES["embedded"].points]
 FIRST = POINTS[0]
 
+pytestmark = pytest.mark.parametrize("bus", ["embedded"])  # on Kafka it is another: associator/test_faust.py
+
 
 def some(points):
     """One of the points in each run of the tests, all of them in `make chaos`."""
