@@ -15,7 +15,7 @@ import time
 from collections.abc import Callable, Mapping, Sequence
 from typing import Any, Final
 
-from kafka.errors import KafkaTimeoutError
+from kafka.errors import KafkaTimeoutError, UnknownError
 
 from streams.bus.kafka.connection import Connection
 from streams.bus.kafka.messages import RANK, to_wire
@@ -121,12 +121,27 @@ def _transact(
     producer.begin_transaction()
     now = round(time.time() * 1000)
     sent = [_send(producer, one, topics[one.topic], (now, rank)) for rank, one in enumerate(outputs)]
-    producer.flush()
+    _flush(producer, time.monotonic() + PATIENCE)
     for future in sent:
         future.get(PATIENCE)
     if offsets:
         producer.send_offsets_to_transaction(dict(offsets), membership)
     producer.commit_transaction()
+
+
+def _flush(producer: Any, deadline: float) -> None:
+    """Wait until every record has its result.
+
+    Records that are too long together are sent again in parts by the client, whose flush then fails
+    ("Future not done") instead of waiting for these too.
+    """
+    while True:
+        try:
+            producer.flush(PATIENCE)
+            return
+        except UnknownError:
+            if time.monotonic() > deadline:
+                raise
 
 
 def _send(producer: Any, output: Outgoing, topic: Known, moment: tuple[int, int]) -> Any:

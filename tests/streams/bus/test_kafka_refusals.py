@@ -7,6 +7,7 @@ from dataclasses import replace
 
 import pytest
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 from kafka.errors import KafkaError
 from kafka.structs import OffsetAndMetadata
 
@@ -44,6 +45,21 @@ def test_nothing_is_lost_when_the_broker_refuses_a_record(bus):
         assert values(bus.read("ramp"))[-1] == b"made of " + message.value
     assert bus.lag("g", ["raw"]) == {"raw": 0}
     assert values(bus.read("ramp")) == [b"made of 0", b"made of 1", b"made of 2"]
+
+
+def test_what_is_too_long_only_together_is_taken(bus):
+    """As where an operator lets a topic take less than the bus made it for."""
+    with KafkaAdminClient(bootstrap_servers=cluster().bootstrap.split(",")) as admin:
+        admin.alter_configs(
+            [ConfigResource(ConfigResourceType.TOPIC, "tight", {"max.message.bytes": "1000"})]
+        )
+    bus.publish([said("raw", "a", str(i)) for i in range(8)])
+    consumer = bus.consumer("g", ["raw"])
+    batch = take(consumer, 8)
+    parts = [f"{number}{'x' * 400}" for number in range(8)]
+    consumer.commit(batch, [said("tight", "a", part) for part in parts])
+    assert values(bus.read("tight")) == [part.encode() for part in parts]
+    assert bus.lag("g", ["raw"]) == {"raw": 0}
 
 
 def test_publishing_goes_on_when_the_broker_refuses_a_record(bus):
