@@ -18,8 +18,8 @@ from tests.bench.noop import Replicas, address, named
 from tests.bench.processes import Processes
 from tests.bench.workers import Failed
 
-EVENTS = 20
-"""Of a round of the loop, for each partition."""
+EVENTS = 60
+"""Of a round of the loop, for each partition: so many that the first and the last count little."""
 SINGLES = 20
 """Events that come alone."""
 SLEEPING = 4
