@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+import signal
 import sys
 import warnings
 from collections.abc import Iterator
@@ -14,6 +15,8 @@ import structlog
 from streams.kernel_cache import use_kernel_cache
 
 use_kernel_cache()
+if signal.getsignal(signal.SIGINT) is signal.SIG_IGN:  # processes of a script in the background inherit it
+    signal.signal(signal.SIGINT, signal.default_int_handler)
 
 
 @pytest.fixture

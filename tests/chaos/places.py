@@ -36,6 +36,7 @@ from streams.site import Address, Site
 from streams.store import Store, local_path
 from streams.topics import EVENTS, READERS, every_topic
 from tests.chaos.stages import made
+from tests.streams.service.support import until
 
 RECIPE = Recipe(name="plain", base="optimal", crds_parameters=False)
 """It asks CRDS for nothing but the name of its context."""
@@ -151,6 +152,8 @@ class Place:
     def demand_all(self, names, levels=ROAD, failures: int = 0) -> None:
         """Demand one product of each name on each level, and that all is whole."""
         for level in levels:
+            # On Kafka what is committed may be seen a little later than that it is.
+            until(lambda level=level: len(self.events(level)) >= len(names))
             assert sorted(event.name for event in self.events(level)) == sorted(names)
         self.demand_order(failures)
 
