@@ -95,10 +95,12 @@ class Shown:
         """Tell of every event that is new, in order of time."""
         begin = max(self._since - _OVERLAP, self._began)
         self._since = max(self._since, time.time())
-        new, seen = [], set()
+        new: list[Message] = []
+        seen: set[tuple[str, int, int]] = set()
         for topic in _ORDER:
             ends = self._site.bus.offsets_at(topic, float("inf"))
             if self._ends.get(topic) == ends:
+                seen.update(place for place in self._told if place[0] == topic)
                 continue
             self._ends[topic] = ends
             for message in self._site.bus.read(topic, begin):

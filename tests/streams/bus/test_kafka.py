@@ -116,7 +116,7 @@ def test_all_is_read_when_partitions_are_of_different_lengths(bus, monkeypatch):
     for start in range(0, 3000, 1000):
         bus.publish([said("raw", f"k{i**2 % 17}", str(i)) for i in range(start, start + 1000)])
     assert values(bus.read("raw")) == [str(i).encode() for i in range(3000)]
-    assert bus.lag("g", ["raw"]) == {"raw": 3000 + 3 * len({m.partition for m in bus.read("raw")})}
+    assert bus.lag("g", ["raw"]) == {"raw": 3000}
 
 
 def test_a_member_that_shows_no_sign_of_life_loses_its_partitions_and_may_come_back(bus):
