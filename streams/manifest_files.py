@@ -21,14 +21,9 @@ def manifest_path(run_key: str) -> str:
     return f"{run_folder(run_key)}/manifest.json"
 
 
-def manifest_bytes(manifest: Manifest) -> bytes:
-    """Return a manifest as canonical JSON."""
-    return manifest.content
-
-
 def manifest_artifact(manifest: Manifest, store: Store) -> Artifact:
     """Return the claim check of a manifest."""
-    content = manifest_bytes(manifest)
+    content = manifest.content
     return Artifact(
         uri=store.uri(manifest_path(manifest.run_key)),
         size=len(content),
@@ -61,7 +56,7 @@ class StoreLedger:
 
     def finish(self, run: Run, manifest: Manifest) -> Manifest:
         """Put the manifest if there is none; else sweep this attempt's files and return the winner's."""
-        if self._put(manifest_path(run.key), manifest_bytes(manifest)):
+        if self._put(manifest_path(run.key), manifest.content):
             return manifest
         winner = Manifest.model_validate_json(self._store.read_bytes(manifest_path(run.key)))
         if winner.attempt != manifest.attempt:

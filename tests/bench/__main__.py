@@ -19,6 +19,7 @@ from tests.bench.measure import Bench
 from tests.bench.report import Report, fill, fill_services
 from tests.bench.workers import ROOT, Failed, environment, whole_process
 from tests.bench.workload import NOTHING, Workload, simulated
+from tests.streams.bus.brokers import missing
 
 PEER = "CALSTREAM_PEER_PYTHON"
 NOTES = (
@@ -125,7 +126,7 @@ def _services(bench, report, _):
 
 
 def _kafka(bench, report, console):
-    if reason := kafka.missing():
+    if reason := missing():
         console.rule("[bold red]NO KAFKA: nothing is measured on it")
         console.print(reason, markup=False)
         return

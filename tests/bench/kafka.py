@@ -8,10 +8,8 @@ from contextlib import contextmanager
 from kafka import KafkaConsumer, KafkaProducer, TopicPartition
 from kafka.structs import OffsetAndMetadata
 
-from schemas.errors import CalstreamError
 from streams.bus.opening import open_bus
 from streams.envelope import pack
-from streams.kafka.jars import jars, java
 from streams.kafka.local import LocalKafka
 from tests.bench.noop import Replicas
 from tests.bench.services import beside, fresh, in_turns
@@ -22,16 +20,6 @@ EVENTS = 50
 TOGETHER = 100
 """Events that share a transaction of the bare loop."""
 SIZE = 1500
-
-
-def missing():
-    """Say what of Java, Maven and the jars is not there."""
-    try:
-        java()
-        jars()
-    except CalstreamError as error:
-        return str(error)
-    return ""
 
 
 def loop(work, rounds, say):

@@ -26,7 +26,7 @@ from schemas.records import ServiceRecord, Work
 from streams.bus import Bus, Outgoing, Topic
 from streams.dispatch import failure_of
 from streams.envelope import pack
-from streams.manifest_files import manifest_artifact, manifest_bytes, manifest_path
+from streams.manifest_files import manifest_artifact, manifest_path
 from streams.roots import put_association
 from streams.store import Store
 from streams.topics import SERVICES, TOPICS, dead_letters
@@ -85,7 +85,7 @@ class Pipeline:
         manifest = Manifest(
             run_key=key, stage=stage, attempt="1", products=tuple(products), timing={"seconds": 1.5}
         )
-        self.store.put_if_absent(manifest_path(key), manifest_bytes(manifest))
+        self.store.put_if_absent(manifest_path(key), manifest.content)
         product = isinstance(source, ProductEvent)
         inputs = (
             (Input(role="science", identity=source.identity, digest=source.product.content, uri="x"),)

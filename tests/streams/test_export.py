@@ -16,7 +16,7 @@ from schemas.writing import write
 from streams.bus.memory import MemoryBus
 from streams.envelope import pack
 from streams.export import ExportRequest, export
-from streams.manifest_files import manifest_artifact, manifest_bytes, manifest_path, run_folder
+from streams.manifest_files import manifest_artifact, manifest_path, run_folder
 from streams.site import Address, Site
 from streams.store import Store
 from streams.topics import TOPICS
@@ -49,7 +49,7 @@ def made(site):
                 artifact = site.store.artifact(f"{folder}/{path.name}", path, content)
                 entries.append(ManifestEntry(name=name, suffix=suffix, artifact=artifact))
         manifest = Manifest(run_key=run_key, stage="ramp_fit", attempt="a", products=tuple(entries))
-        site.store.put_if_absent(manifest_path(run_key), manifest_bytes(manifest))
+        site.store.put_if_absent(manifest_path(run_key), manifest.content)
         event = ProductEvent(
             topic="rate",
             line=line,

@@ -18,7 +18,7 @@ from streams import marks
 from streams.bus.memory import MemoryBus
 from streams.deadletters import dead_letter, dead_letter_topics, drop, letters
 from streams.envelope import pack
-from streams.manifest_files import StoreLedger, manifest_artifact, manifest_bytes, manifest_path
+from streams.manifest_files import StoreLedger, manifest_artifact, manifest_path
 from streams.prune import COPY, LEFTOVER, MARK, RUN, prunable, sweep
 from streams.roots import put_association
 from streams.site import Address, Site
@@ -71,7 +71,7 @@ class Works:
             run_key=key, stage="x", attempt=attempt, inputs=(science,),
             products=(ManifestEntry(name=event.name, suffix=topic, artifact=product),),
         )  # fmt: skip
-        self.store.put_if_absent(manifest_path(key), manifest_bytes(manifest))
+        self.store.put_if_absent(manifest_path(key), manifest.content)
         result = event.with_(
             topic=topic, suffix=topic, product=product, manifest=manifest_artifact(manifest, self.store),
             inputs=(science,), input_count=1, stage="x", run_key=key,

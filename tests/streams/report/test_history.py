@@ -11,7 +11,7 @@ import pytest
 from schemas.canonical import digest
 from schemas.manifests import Manifest, ManifestEntry
 from streams.bus.memory import MemoryBus
-from streams.manifest_files import manifest_artifact, manifest_bytes, manifest_path
+from streams.manifest_files import manifest_artifact, manifest_path
 from streams.report.history import of_bus
 from streams.report.timeline import ROWS, timeline
 from streams.site import Address, Site
@@ -30,7 +30,7 @@ class Timed(Pipeline):
             products=(ManifestEntry(name=event.name, suffix=event.suffix, artifact=event.product),),
             timing={"started": datetime.fromtimestamp(begun, UTC).isoformat(), "seconds": 1.0},
         )  # fmt: skip
-        self.store.put_if_absent(manifest_path(key), manifest_bytes(manifest))
+        self.store.put_if_absent(manifest_path(key), manifest.content)
         artifact = manifest_artifact(manifest, self.store)
         return event.with_(run_key=key, manifest=artifact, **changes)
 

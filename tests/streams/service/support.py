@@ -42,6 +42,14 @@ def write_crds(folder):
     return {"CRDS_PATH": str(folder / "crds"), "CRDS_CONTEXT": "jwst_0001.pmap"}
 
 
+def set_environment(monkeypatch, folder):
+    """Let the test's stages take their notes in a folder, where a CRDS cache serves no reference."""
+    monkeypatch.setenv("CALSTREAM_TEST_NOTES", str(folder))
+    monkeypatch.delenv("CRDS_SERVER_URL", raising=False)
+    for name, value in write_crds(folder).items():
+        monkeypatch.setenv(name, value)
+
+
 def site_at(folder, bus=None) -> Site:
     """Return a site with its store in a folder."""
     bus = bus or MemoryBus()

@@ -16,7 +16,7 @@ from tests.bench.noop import TO_RAMP_PROCESS
 from tests.bench.processes import Processes
 from tests.streams.bus.brokers import cluster, empty_kafka
 
-from .support import events, publish, raw, running, site_at, until, write_crds
+from .support import events, publish, raw, running, set_environment, site_at, until
 
 DLQ = "raw.to_ramp.dlq"
 SLEEPERS = 90
@@ -30,10 +30,7 @@ def url() -> str:
 @pytest.fixture
 def environ(tmp_path, monkeypatch):
     """A folder for notes, and references that nobody asks for."""
-    monkeypatch.setenv("CALSTREAM_TEST_NOTES", str(tmp_path))
-    monkeypatch.delenv("CRDS_SERVER_URL", raising=False)
-    for name, value in write_crds(tmp_path).items():
-        monkeypatch.setenv(name, value)
+    set_environment(monkeypatch, tmp_path)
 
 
 @pytest.mark.usefixtures("environ")

@@ -19,17 +19,14 @@ from streams.service.hurdle import Space
 from streams.service.slot import Limits
 from streams.store import Store
 
-from .support import events, last_record, publish, raw, running, site_at, until, write_crds
+from .support import events, last_record, publish, raw, running, set_environment, site_at, until
 
 DLQ = "raw.to_ramp.dlq"
 
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    monkeypatch.setenv("CALSTREAM_TEST_NOTES", str(tmp_path))
-    monkeypatch.delenv("CRDS_SERVER_URL", raising=False)
-    for name, value in write_crds(tmp_path).items():
-        monkeypatch.setenv(name, value)
+    set_environment(monkeypatch, tmp_path)
     return site_at(tmp_path)
 
 
