@@ -7,36 +7,73 @@ import errno
 import os
 import secrets
 import shutil
+from collections.abc import Callable, Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from functools import cache, partial
 from pathlib import Path
-from typing import Final
+from typing import IO, Final
 
 BEGUN: Final = ".put-"
 """Beginning of the names of files that are being written."""
 
+_NEEDS_NAME: Final = (errno.EOPNOTSUPP, errno.EISDIR, errno.EINVAL)
+"""What says that the file system knows no files without a name."""
+_CAN_NAME: Final = hasattr(os, "O_TMPFILE") and os.path.isdir("/proc/self/fd")
+"""Whether this system gives names to files that have none."""
 _NO_MORE_NAMES: Final = (errno.EMLINK, errno.EPERM, errno.EXDEV, errno.EOPNOTSUPP)
 """What says that a file can have no other name, or not this one."""
 
 
-def link_bytes(target: str, content: bytes) -> bool:
-    """Put a file whole unless one is there; return whether it was put. Its content is durable then."""
+def link_bytes(target: str, content: bytes, ready: Callable[[], None]) -> bool:
+    """Put a file whole unless one is there; return whether it was put. Its content is durable then.
+
+    It appears when `ready` has returned, which is called in any case, at last.
+    """
     if os.path.exists(target):
+        ready()
         return False
     folder = os.path.dirname(target)
     make(folder)
+    with _nameless(folder) as (file, link):
+        file.write(content)
+        file.flush()
+        os.fsync(file.fileno())
+        ready()
+        try:
+            link(target)
+        except FileExistsError:
+            return False
+    return True
+
+
+@contextlib.contextmanager
+def _nameless(folder: str) -> Iterator[tuple[IO[bytes], Callable[[str], None]]]:
+    """Give a file that is gone with the block or the process, and what gives it a name for good.
+
+    Where the file system knows no files without a name, it has a passing one, which a killed process leaves.
+    """
+    if (fd := _without_name(folder)) is not None:
+        with open(fd, "wb") as file:
+            yield file, partial(os.link, f"/proc/self/fd/{fd}", src_dir_fd=fd, follow_symlinks=True)
+        return
     name = f"{folder}/{BEGUN}{os.getpid()}-{secrets.token_hex(8)}"
     try:
         with open(name, "xb") as file:
-            file.write(content)
-            file.flush()
-            os.fsync(file.fileno())
-        try:
-            os.link(name, target)
-        except FileExistsError:
-            return False
+            yield file, partial(os.link, name)
     finally:
         with contextlib.suppress(FileNotFoundError):
             os.unlink(name)
-    return True
+
+
+def _without_name(folder: str) -> int | None:
+    if not _CAN_NAME:
+        return None
+    try:
+        return os.open(folder, os.O_WRONLY | os.O_TMPFILE, 0o666)
+    except OSError as error:
+        if error.errno in _NEEDS_NAME:
+            return None
+        raise
 
 
 def create(target: str, content: bytes) -> bool:
@@ -99,6 +136,18 @@ def remove_folder(folder: str) -> None:
         os.rmdir(folder)
 
 
+def make_loose(folder: str) -> None:
+    """Make a folder and those above it; nothing is flushed."""
+    try:
+        os.mkdir(folder)
+    except FileNotFoundError:
+        make_loose(os.path.dirname(folder))
+        make_loose(folder)
+    except FileExistsError:
+        if not os.path.isdir(folder):
+            raise
+
+
 def make(folder: str) -> None:
     """Make a folder that survives a loss of power."""
     if not os.path.isdir(folder):
@@ -116,6 +165,34 @@ def sync(folder: str | Path) -> None:
         os.fsync(fd)
     finally:
         os.close(fd)
+
+
+class Flushes:
+    """Folders that are flushed to the disk in a thread, while their user goes on."""
+
+    def __init__(self) -> None:
+        self._begun: list[Future[None]] = []
+
+    def begin(self, folder: str) -> None:
+        """Begin to flush a folder."""
+        self._begun.append(_flusher().submit(sync, folder))
+
+    def wait(self) -> None:
+        """Return when what was begun is durable.
+
+        Raises
+        ------
+        OSError
+            If it cannot be.
+        """
+        begun, self._begun = self._begun, []
+        for flush in begun:
+            flush.result()
+
+
+@cache
+def _flusher() -> ThreadPoolExecutor:
+    return ThreadPoolExecutor(1, thread_name_prefix="flush")
 
 
 def size(path: str) -> int:

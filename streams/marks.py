@@ -45,8 +45,11 @@ def last_failure(store: Store, event_id: str, number: int) -> str:
     return store.read_bytes(failed_path(event_id, number)).decode("utf-8", "replace")
 
 
-def forget(store: Store, event_id: str) -> None:
-    """Remove an event's marks."""
+def forget(store: Store, event_id: str, number: int = 0) -> None:
+    """Remove an event's marks; those of its first attempt, where that is its `number`, are one."""
+    if number == 1:  # whatever failed before would have left the mark of an attempt
+        store.remove(begun_path(event_id, number))
+        return
     for path in _paths(store, event_id):
         store.remove(path)
 

@@ -43,6 +43,7 @@ class Store:
         self._fs, root = fsspec.core.url_to_fs(str(here.absolute()) if here is not None else str(url))
         self._root = str(root).rstrip("/")
         self._seal = disk.Seal(f"{self._root}/{SEAL}")
+        self._flushes = disk.Flushes()
         self._start = Path(self._root).as_uri() if self.local else ""
         if self.local:
             with explained(self._root, "written"):
@@ -104,10 +105,13 @@ class Store:
             return self._pipe(path, b"")
 
     def put_to_settle(self, path: str, content: bytes) -> bool:
-        """Write a file unless one is there already, of which :meth:`settle` is to make the name durable."""
+        """Write a file unless one is there already, of which :meth:`settle` is to make the name durable.
+
+        It appears when what was written to workspaces is durable.
+        """
         with kept(f"{self._root}/{path}"):
             if self.local:
-                return disk.link_bytes(f"{self._root}/{path}", content)
+                return disk.link_bytes(f"{self._root}/{path}", content, self._flushes.wait)
             return self._pipe(path, content)
 
     def settle(self, path: str) -> None:
@@ -159,18 +163,20 @@ class Store:
 
     @contextlib.contextmanager
     def workspace(self, path: str) -> Iterator[Path]:
-        """Give a local folder; its files become those of the store's folder `path` if the block succeeds."""
+        """Give a local folder; its files become those of the store's folder `path` if the block succeeds.
+
+        Their names are durable before anything is put after that.
+        """
         if self.local:
             folder = Path(self._root) / path
-            with kept(f"{self._root}/{path}"):
-                folder.mkdir(parents=True, exist_ok=True)
+            with kept(folder):
+                disk.make_loose(str(folder))
             try:
                 yield folder
             except BaseException:
                 shutil.rmtree(folder, ignore_errors=True)
                 raise
-            with kept(f"{self._root}/{path}"):
-                disk.sync(folder)
+            self._flushes.begin(str(folder))
             return
         with tempfile.TemporaryDirectory(prefix="calstream-") as temporary:
             yield Path(temporary)
@@ -309,6 +315,8 @@ def kept(path: str | os.PathLike[str]) -> Iterator[None]:
 
 def local_path(uri: str) -> Path | None:
     """Return the path of a file of this machine, or None where the URI leads elsewhere."""
+    if uri.startswith("file:///") and not any(mark in uri for mark in "?#"):  # as a store writes them
+        return Path(unquote(uri[len("file://") :]))
     parts = urlsplit(uri)
     if parts.scheme == "file":
         return Path(unquote(parts.path))

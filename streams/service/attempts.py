@@ -76,7 +76,7 @@ class ServiceLedger(StoreLedger):
             for name in self._store.names(run_folder(run.key)):
                 if name not in ("manifest.json", winner.attempt):
                     self._store.remove(f"{run_folder(run.key)}/{name}")
-        marks.forget(self._store, self._marked)
+        marks.forget(self._store, self._marked, self._number)
         return winner
 
     def turn_to_next(self) -> None:

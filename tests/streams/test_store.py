@@ -1,16 +1,19 @@
 from __future__ import annotations
 
+import errno
 import hashlib
 import os
 import resource
 import socket
 import subprocess
 import threading
+from pathlib import Path
 
 import pytest
 
 from schemas.errors import Retriable, Unprocessable
 from schemas.events import Artifact
+from streams import disk
 from streams.store import Store, local_path
 
 
@@ -72,6 +75,57 @@ def test_a_workspace_that_failed_leaves_nothing(store):
     with pytest.raises(ValueError, match="boom"):
         fail()
     assert not store.exists("runs/ab/try/x_rate.fits")
+
+
+def test_nothing_is_put_before_the_names_in_a_workspace_are_durable(tmp_path, monkeypatch):
+    store, folder, flushed = Store(tmp_path), str(tmp_path / "runs/ab/try"), []
+    waits = threading.Event()
+
+    def sync(path):
+        if path == folder:
+            assert waits.wait(60)
+            flushed.append((path, store.exists("runs/ab/manifest.json")))
+
+    monkeypatch.setattr(disk, "sync", sync)
+    with store.workspace("runs/ab/try"):
+        pass
+    # the content of the manifest, which the disk has first
+    monkeypatch.setattr(os, "fsync", lambda fd: waits.set())
+    assert store.put_if_absent("runs/ab/manifest.json", b"{}")
+    assert flushed == [(folder, False)]
+
+
+@pytest.mark.parametrize("there", [False, True])
+def test_a_workspace_that_cannot_be_made_durable_lets_nothing_be_put_once(there, tmp_path, monkeypatch):
+    store = Store(tmp_path)
+    if there:
+        store.put_if_absent("runs/ab/manifest.json", b"first")
+    with monkeypatch.context() as broken:
+        broken.setattr(disk, "sync", lambda path: (_ for _ in ()).throw(OSError(errno.EIO, "broken")))
+        with store.workspace("runs/ab/try"):
+            pass
+        with pytest.raises(Retriable, match=r"manifest\.json: it cannot be written"):
+            store.put_to_settle("runs/ab/manifest.json", b"{}")
+    assert store.exists("runs/ab/manifest.json") == there
+    assert store.put_if_absent("runs/ab/manifest.json", b"{}") != there
+
+
+def test_where_no_file_is_without_a_name_one_has_a_passing_one(tmp_path, monkeypatch):
+    seen = []
+    store, opened, link = Store(tmp_path), os.open, os.link
+
+    def refuse(path, flags, *args, **keywords):
+        if flags & os.O_TMPFILE == os.O_TMPFILE:
+            raise OSError(errno.EOPNOTSUPP, "not here")
+        return opened(path, flags, *args, **keywords)
+
+    monkeypatch.setattr(os, "open", refuse)
+    monkeypatch.setattr(os, "link", lambda source, target: (seen.append(source), link(source, target)))
+    assert store.put_if_absent("runs/x/manifest.json", b"first")
+    assert not store.put_if_absent("runs/x/manifest.json", b"second")
+    assert store.read_bytes("runs/x/manifest.json") == b"first"
+    assert [Path(path).name.startswith(disk.BEGUN) for path in seen] == [True]
+    assert [path.name for path in (tmp_path / "runs/x").iterdir()] == ["manifest.json"]
 
 
 def test_a_changed_file_is_not_taken_for_the_one_that_was_announced(tmp_path):
