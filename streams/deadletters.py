@@ -27,6 +27,8 @@ _PREFIX: Final = "dlq."
 _SENTENCE: Final = 1000
 _KEY: Final = 1000
 _HEADERS: Final = 4000
+_MARGIN: Final = 8
+"""What a header takes beside its name and its text, as a bus counts it."""
 _TOGETHER: Final = 500
 
 
@@ -42,7 +44,8 @@ def dead_letter(message: Message, service: str, error: str, sentence: str, attem
     error, sentence : str
         Class of the error, and what, where, and what to do; of the sentence the first 1000 characters are
         kept, on one line. Of a key that nobody of ours has made the first 1000 too, and of headers those that
-        have room in 4000.
+        have room in 4000. Bytes that no topic takes, as a compressed message can hold them, are cut off, and
+        the header ``dlq.size`` says how many there were.
     attempts : int
         How often it was tried.
     """
@@ -56,10 +59,12 @@ def dead_letter(message: Message, service: str, error: str, sentence: str, attem
         "attempts": str(attempts),
         "time": iso(time.time()),
     }
+    if len(message.value) > DEAD_LETTER_BYTES:
+        said["size"] = str(len(message.value))
     return Outgoing(
         topic=dead_letters(message.topic, service),
         key=message.key[:_KEY],
-        value=message.value,
+        value=message.value[:DEAD_LETTER_BYTES],
         headers={**_fitting(_original(message)), **{_PREFIX + name: text for name, text in said.items()}},
     )
 
@@ -218,7 +223,7 @@ def _fitting(headers: Mapping[str, str]) -> dict[str, str]:
     found: dict[str, str] = {}
     room = _HEADERS
     for name, text in headers.items():
-        size = len(name) + len(text)
+        size = len(name) + len(text) + _MARGIN
         if size <= room:
             found[name] = text
             room -= size

@@ -191,6 +191,6 @@ class HostedAssociator:
         return reduced, letters
 
     def _take(self, message: Message) -> Iterator[Reduced]:
-        taken = heard(unpack(message), self._store)
+        taken = heard(unpack(message), self._store, self._recipe)
         if taken is not None:
             yield self._associator.take(taken, time.time())

@@ -12,6 +12,7 @@ from __future__ import annotations
 import hashlib
 import json
 import math
+import re
 from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, replace
 from itertools import groupby
@@ -35,7 +36,7 @@ from streams.deadletters import dead_letter
 from streams.dispatch import sentence_of
 from streams.envelope import pack, unpack
 from streams.store import Store
-from streams.topics import ASSOCIATOR_STATE, ASSOCIATOR_TABLES, MEMBERS
+from streams.topics import ASSOCIATOR_STATE, ASSOCIATOR_TABLES, MEMBERS, READERS
 
 GROUP: Final = "associator"
 
@@ -48,9 +49,19 @@ FROM: Final = "calstream_from"
 TICK: Final = "calstream_tick"
 """Header of what says that time has passed: ``due``, or ``end`` when nothing more will come."""
 
+_SENT_ON: Final = (
+    "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "content-type", "traceparent",
+)  # fmt: skip
+"""Headers that are sent on; others are whoever's, and may be too many, or mean something here."""
+
+_LONGEST: Final = 500
+"""Characters of a header that is sent on."""
+
 _TABLES: Final = dict(zip(("exposures", "groups", "plans"), ASSOCIATOR_TABLES, strict=True)) | {
     "parked": ASSOCIATOR_TABLES[2]
 }
+
+_NUMBER: Final = re.compile(r"[0-9]{1,19}")
 
 log = structlog.get_logger("calstream")
 
@@ -86,9 +97,9 @@ def in_order(changes: Iterable[Outgoing]) -> Iterator[tuple[str, list[Outgoing]]
 def forwarded(message: Message, event: Event) -> Outgoing:
     """Return a message of one of the sources as it is sent on, by program."""
     origin = f"{message.topic}/{message.partition}/{message.offset}"
-    return Outgoing(
-        topic=MEMBERS, key=route(event)[1], value=message.value, headers={**message.headers, FROM: origin}
-    )
+    known = {name: message.headers[name] for name in _SENT_ON if name in message.headers}
+    ours = {name: text for name, text in known.items() if len(text) <= _LONGEST}
+    return Outgoing(topic=MEMBERS, key=route(event)[1], value=message.value, headers={**ours, FROM: origin})
 
 
 def tick(*, end: bool) -> dict[str, str]:
@@ -213,7 +224,7 @@ class Desks:
     def _reduced(self, desk: Associator, message: Message, now: float) -> list[Reduced]:
         if TICK in message.headers:
             return desk.tick(math.inf if message.headers[TICK] == "end" else now)
-        taken = heard(unpack(message), self._store)
+        taken = heard(unpack(message), self._store, self._recipe)
         return [] if taken is None else [desk.take(taken, now)]
 
     def _park(self, partitions: Iterable[int]) -> tuple[list[Outgoing], list[str]]:
@@ -247,6 +258,8 @@ def _rank(change: Outgoing) -> int:
 
 def _origin(message: Message) -> Message:
     """Return a message as it was before it was forwarded."""
-    topic, partition, offset = message.headers.get(FROM, f"{MEMBERS}/0/0").rsplit("/", 2)
     headers = {name: value for name, value in message.headers.items() if name != FROM}
-    return replace(message, topic=topic, partition=int(partition), offset=int(offset), headers=headers)
+    topic, *place = message.headers.get(FROM, "").rsplit("/", 2)
+    if topic not in READERS[GROUP] or len(place) != 2 or not all(_NUMBER.fullmatch(n) for n in place):
+        return replace(message, headers=headers)  # nobody of ours has forwarded it
+    return replace(message, topic=topic, partition=int(place[0]), offset=int(place[1]), headers=headers)

@@ -17,14 +17,22 @@ from streams.store import Store
 log = structlog.get_logger("calstream")
 
 
-def heard(event: Event, store: Store) -> ProductEvent | FailureEvent | Expectation | None:
+def heard(
+    event: Event, store: Store, recipe: Callable[[str], Recipe]
+) -> ProductEvent | FailureEvent | Expectation | None:
     """Return what the reducer takes of an event, of a plan what its file says; None where it takes nothing.
+
+    The recipe is looked up already: once an event has been taken, there is no way back when it turns out that
+    what is to be said of it cannot be.
 
     Raises
     ------
     Retriable
-        If a plan's file cannot be read now.
+        If a plan's file or the recipe cannot be read now.
+    Unprocessable
+        If there is no such recipe.
     """
+    recipe(event.recipe.digest)
     if isinstance(event, PlanEvent):
         with store.fetch(event.plan) as path:
             plan = Plan.model_validate_json(path.read_bytes())

@@ -16,7 +16,7 @@ import typer
 from schemas.errors import CalstreamError
 from schemas.events import AssociationEvent, Event, FailureEvent, PlanEvent, ProductEvent, parse_event
 from schemas.naming import LEVELS
-from streams.cli.units import clock, counted, span
+from streams.cli.units import clock, counted, plain, span
 from streams.topics import ASSOCIATION, FAILURES, PLAN
 
 if TYPE_CHECKING:
@@ -33,6 +33,8 @@ _OVERLAP: Final = 5.0
 """Seconds that are read again at each look: a transaction's messages are older than its end."""
 _LASTING: Final = 5.0
 """Seconds after which it is told what a service waits for."""
+_KEY: Final = 128
+"""Characters of a key that are shown."""
 _NAMED: Final = 5
 """So many failures are named at the end."""
 
@@ -200,18 +202,21 @@ def shown(site: Site, folder: Path) -> Iterator[Shown]:
 
 def line_of(message: Message) -> str:
     """Return an event as a line of text: when, what, whose, and what came of it."""
+    return plain(f"{clock(message.timestamp)}  {message.topic:11}  {_news(message)}")
+
+
+def _news(message: Message) -> str:
     event = _event(message)
-    head = f"{clock(message.timestamp)}  {message.topic:11}  "
     if event is None:
-        return f"{head}{message.key}: no event; `calstream dlq list` tells more"
+        return f"{message.key[:_KEY]}: no event; `calstream dlq list` tells more"
     if isinstance(event, FailureEvent):
-        return f"{head}{_failure(event)}"
+        return _failure(event)
     if isinstance(event, AssociationEvent):
-        return f"{head}{event.name}  {counted(event.members, 'member')}, {event.completeness}"
+        return f"{event.name}  {counted(event.members, 'member')}, {event.completeness}"
     if isinstance(event, PlanEvent):
-        return f"{head}program {event.program}"
+        return f"program {event.program}"
     done = event.outcome if isinstance(event, ProductEvent) and event.stage else "arrived"
-    return f"{head}{event.name}  {done}"
+    return f"{event.name}  {done}"
 
 
 def _event(message: Message) -> Event | None:

@@ -7,6 +7,7 @@ from typing import TYPE_CHECKING, Annotated
 import typer
 
 from streams.cli.places import BusOption, DebugOption, StoreOption, opened
+from streams.cli.units import plain
 
 if TYPE_CHECKING:
     from streams.bus import Bus
@@ -56,7 +57,7 @@ def list_letters(
         said = [letter.said(what) for what in ("time", "service", "attempts", "message")]
         state = letter.settled or "pending"
         row = (letter.id, said[0], letter.topic, said[1], _what(letter), said[2], state, said[3])
-        table.add_row(*(Text(_plain(text)) for text in row))  # nothing in them is markup
+        table.add_row(*(Text(plain(text)) for text in row))  # nothing in them is markup
     if found:
         standard_output().print(table)
     pending = sum(not letter.settled for letter in found)
@@ -79,11 +80,11 @@ def show(
 
     with opened(bus, store) as site:
         letter = with_id(letters(site.bus, settled=True), wanted)
-    typer.echo(f"{letter.id}: {_plain(letter.said('message'))}")
+    typer.echo(f"{letter.id}: {plain(letter.said('message'))}")
     typer.echo(f"{letter.settled or 'pending'}; {letter.place}")
     typer.echo("\nHeaders")
     for name, text in sorted(letter.message.headers.items()):
-        typer.echo(f"  {name}: {_plain(text)}")
+        typer.echo(plain(f"  {name}: {text}"))
     typer.echo("\nEvent" if letter.event else "\nBytes, no event")
     if letter.event:
         typer.echo(json.dumps(json.loads(letter.message.value), indent=2, ensure_ascii=False))
@@ -155,11 +156,6 @@ def _chosen(bus: Bus, ids: list[str] | None, everything: bool, topic: str, where
 def _what(letter: Letter) -> str:
     event = letter.event
     return event.identity if event else f"{len(letter.message.value)} bytes that are no event"
-
-
-def _plain(text: str) -> str:
-    """Return a text without what would steer the terminal."""
-    return "".join(character if character.isprintable() else "?" for character in text)
 
 
 def _escaped(content: bytes, most: int = 2048) -> str:

@@ -1,4 +1,4 @@
-"""Times and rates in few characters."""
+"""Times and rates in few characters, and texts that leave the terminal alone."""
 
 from __future__ import annotations
 
@@ -54,3 +54,8 @@ def date(moment: float) -> str:
 def counted(count: int, noun: str) -> str:
     """Return a count with its noun, in the plural where that is right."""
     return f"{count} {noun}" if count == 1 else f"{count} {noun}s"
+
+
+def plain(text: str) -> str:
+    """Return a text without what would steer the terminal."""
+    return "".join(character if character.isprintable() else "?" for character in text)

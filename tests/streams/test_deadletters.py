@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import pytest
+from kafka import KafkaProducer
 
 from schemas.canonical import digest
 from schemas.errors import UsageError
@@ -13,7 +14,8 @@ from streams.bus.memory import MemoryBus
 from streams.deadletters import chosen, dead_letter, dead_letter_topics, drop, letters, retry, with_id
 from streams.envelope import pack
 from streams.store import Store
-from streams.topics import TOPICS
+from streams.topics import DEAD_LETTER_BYTES, TOPICS
+from tests.streams.bus.brokers import cluster, empty_bus
 
 SENTENCE = "jw01_nrca1: all 4 pixels\nare saturated \ud800\x00; look at the raw data"
 
@@ -143,3 +145,23 @@ def test_many_letters_are_retried_each_once(bus, store):
     assert len(done) == 64
     assert len(list(bus.read("raw"))) == 128
     assert {m.value for m in list(bus.read("raw"))[:64]} == {m.value for m in list(bus.read("raw"))[64:]}
+
+
+def test_whatever_a_topic_takes_has_a_letter_that_its_topic_takes():
+    bus = empty_bus()
+    bus.create_topics(["raw", *dead_letter_topics("detector1", ["raw"])])
+    servers = cluster().bootstrap.split(",")
+    packed = KafkaProducer(bootstrap_servers=servers, compression_type="gzip", max_request_size=2**24)
+    packed.send("raw", key=b"a", value=bytes(10_000_000)).get(60)
+    packed.send("raw", key=b"k" * 20_000, value=b"", headers=[("h", b"y" * 20_000)]).get(60)
+    packed.send("raw", key=b"b", value=b"", headers=[(f"h{n}", b"") for n in range(2000)]).get(60)
+    packed.close()
+    every = list(bus.read("raw"))
+    bus.publish([dead_letter(m, "detector1", "Unprocessable", "s" * 5000, 1) for m in every])
+    found = {letter.message.key[0]: letter for letter in letters(bus)}
+    assert found.keys() == {"a", "b", "k"}
+    assert len(found["a"].message.value) == DEAD_LETTER_BYTES
+    assert found["a"].said("size") == "10000000"
+    assert [found[key].said("size") for key in "bk"] == ["", ""]
+    assert not retry([found["a"]], bus, None)[0]
+    bus.close()

@@ -16,6 +16,9 @@ _PLUS: Final = "_plus_"
 RANK: Final = "calstream_rank"
 """Header: which message of its transaction it is."""
 
+_DIGITS: Final = 9
+"""Of the longest rank; a longer one is not ours, and Python refuses to read thousands of digits."""
+
 
 def to_wire(name: str) -> str:
     """Return Kafka's name of a topic.
@@ -48,7 +51,8 @@ def partition_at(position: Position) -> TopicPartition:
 def order_of(record: Any) -> tuple[int, int, int]:
     """Return by what records of different partitions are put in order: time, place in a transaction."""
     rank = next((value or b"" for name, value in record.headers if name == RANK), b"")
-    return record.timestamp, int(rank) if rank.isdigit() else 0, record.partition
+    ours = rank.isdigit() and len(rank) <= _DIGITS
+    return record.timestamp, int(rank) if ours else 0, record.partition
 
 
 def message_of(record: Any, epoch: int = 0) -> Message:

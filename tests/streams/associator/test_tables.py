@@ -11,7 +11,7 @@ from hypothesis import strategies as st
 
 from processors.recipes import builtin
 from schemas.associations import Association
-from schemas.errors import Retriable
+from schemas.errors import Retriable, Unprocessable
 from schemas.events import PlanEvent, parse_event
 from streams.associator import Associator, Expectation
 from streams.associator.tables import TICK, Desks, forwarded, in_order, tick
@@ -131,6 +131,45 @@ class Worker:
     def _word(self, event):
         text = self.shelf.files[event.association.uri.removeprefix("memory:/")]
         return event.generation, event.campaign, event.completeness, Association.model_validate_json(text)
+
+
+def test_an_event_under_a_recipe_that_the_store_has_not_stops_no_others():
+    worker = Worker()
+    foreign = cal(3, keywords={**IMAGE, "PROGRAM": "00042"})
+    foreign = foreign.with_(recipe=recipe().model_copy(update={"digest": "f" * 64}))
+
+    def known(digest):
+        if digest == "f" * 64:
+            raise Unprocessable("there is no such recipe")
+        return builtin("optimal")
+
+    worker.desks = Desks(worker.tables, worker.shelf, known, PATIENCE, PARTITIONS)
+    worker.desks.reopen(range(PARTITIONS))
+    messages = [*worker.messages(foreign), *worker.messages(cal(1)), *worker.messages(math.inf)]
+    assert worker.work(messages, 1.0)
+    (letter,) = worker.letters
+    assert (letter.topic, letter.value) == ("cal.associator.dlq", foreign.to_bytes())
+    assert [event.members for event in worker.said] == [1]
+
+
+def test_headers_of_others_are_not_sent_on():
+    event = cal(1)
+    packed = pack(event)
+    headers = {**packed.headers, **tick(end=True), "long": "x" * 60_000, "traceparent": "x" * 60_000}
+    out = forwarded(_message(packed.key, packed.value, headers, 0, packed.topic), event)
+    assert out.value == packed.value
+    assert out.headers == {n: t for n, t in packed.headers.items() if n != "traceparent"} | {
+        "calstream_from": "cal/0/7"
+    }
+
+
+@pytest.mark.parametrize("origin", ["", "x", "nowhere/1/2", "cal/-1/7", "cal/1/" + "9" * 5000])
+def test_what_somebody_else_puts_among_the_members_goes_to_its_dead_letters(origin):
+    worker = Worker()
+    assert worker.work([_message("k", b"no event", {"calstream_from": origin}, 1)], 1.0)
+    (letter,) = worker.letters
+    assert (letter.topic, letter.headers["dlq.topic"]) == ("members.associator.dlq", "members")
+    assert (letter.headers["dlq.partition"], letter.headers["dlq.offset"]) == ("1", "7")
 
 
 def _message(key, value, headers, partition, topic="members"):

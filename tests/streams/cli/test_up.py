@@ -12,6 +12,7 @@ from dataclasses import replace
 
 import pytest
 
+from streams.bus import Outgoing
 from streams.bus.memory import MemoryBus
 from streams.cli import main
 from streams.cli.attendance import Shown, line_of
@@ -155,6 +156,18 @@ def test_events_are_lines(pipeline):
         "association  jw01234-o001_t001_nircam_clear-f200w  1 member, complete",
         f"failures     {event.name}: no flat (image2)",
     ]
+
+
+def test_whatever_lies_on_a_topic_is_one_line_that_leaves_the_terminal_alone(pipeline):
+    pipeline.bus.publish([Outgoing(topic="raw", key="\x1b[31mred\n" + 900 * "k", value=b"no event")])
+    event = pipeline.raw(1)
+    pipeline.failed("image2", event, "no flat\x1b]0;\x07")
+    bad, _ = pipeline.bus.read("raw")
+    assert line_of(bad)[10:] == (
+        f"raw          ?[31mred?{119 * 'k'}: no event; `calstream dlq list` tells more"
+    )
+    (failed,) = pipeline.bus.read("failures")
+    assert line_of(failed)[10:] == f"failures     {event.name}: no flat?]0;? (image2)"
 
 
 def test_what_has_been_told_is_remembered_no_longer_than_it_is_read_again(
