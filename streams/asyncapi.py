@@ -124,7 +124,8 @@ def _topics() -> tuple[Topic, ...]:
 def _channel(topic: Topic) -> dict[str, Any]:
     carries = _CARRIES.get(topic.name, ("piece",))
     key = _KEYS.get(topic.name, _KEYS[ASSOCIATOR_STATE])
-    kept = "the last one of each key is kept" if topic.compacted else "kept for ever unless said otherwise"
+    kept = "for ever" if topic.retention is None else f"for {topic.retention / 86400:.0f} days"
+    kept = "the last one of each key is kept" if topic.compacted else f"kept {kept}"
     return {
         "address": topic.name,
         "description": f"Key: {key}; {kept}.",

@@ -27,6 +27,10 @@ SETTLED: Final = "dlq-settled"
 DEAD_LETTER_BYTES: Final = 256 * 1024
 """Of the longest value on a topic of dead letters: more than any broker takes on the topics themselves."""
 
+MEMBERS_KEPT: Final = 30 * 86400.0
+"""Seconds. All of it but ticks of the clock comes from topics that are kept for ever, and is forwarded again
+after `calstream rewind associator`."""
+
 EVENTS: Final = (*LEVELS, ASSOCIATION, FAILURES, PLAN)
 """Topics of events."""
 
@@ -36,9 +40,10 @@ TOPICS: Final = (
     Topic(name=SERVICES, compacted=True),
     Topic(name=ASSOCIATOR_STATE, compacted=True, max_bytes=8 * 2**20),
     Topic(name=SETTLED, compacted=True),
-    Topic(name=MEMBERS),
+    Topic(name=MEMBERS, retention=MEMBERS_KEPT),
 )
-"""Every topic but those of dead letters. Events are kept for ever unless the operator says otherwise."""
+"""Every topic but those of dead letters. Events are kept for ever: what is current, what may be pruned and
+what can be replayed is known from them."""
 
 
 READERS: Final[Mapping[str, tuple[str, ...]]] = {

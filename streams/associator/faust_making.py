@@ -29,7 +29,14 @@ def make_app(connection: Connection, partitions: int, lease: float) -> Any:
     from streams.associator.faust_reading import Transport
 
     servers = ";".join(f"kafka://{server}" for server in connection.servers)
-    app = faust.App(
+
+    class App(faust.App):  # type: ignore[misc]
+        """One that makes no folders: its tables are in memory, and where it is started may be read-only."""
+
+        def _create_directories(self) -> None:
+            pass
+
+    app = App(
         GROUP,
         broker=servers,
         broker_credentials=_credentials(connection.options),

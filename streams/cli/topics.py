@@ -50,7 +50,8 @@ def create(
 ) -> None:
     """Make all topics that are not there, with their partitions and retention, and check the others.
 
-    So many processes of a service work side by side as there are partitions.
+    So many processes of a service work side by side as there are partitions. Events are kept for ever: what
+    is current is known from them. Where Kafka would remove what must be kept, it is told to keep it.
     """
     from streams.bus.opening import open_bus
     from streams.site import address
@@ -60,6 +61,7 @@ def create(
     made = open_bus(url, partitions)
     try:
         before = set(made.topics())
+        longer = _kept_longer(made)
         made.create_topics(every_topic())
         every = [topic.name for topic in every_topic()]
         number = len(made.offsets_at(every[0], float("inf")))
@@ -67,6 +69,16 @@ def create(
         made.close()
     new = len(set(every) - before)
     typer.echo(f"{new} topics made, {len(every) - new} were there, with {number} partitions each, on {url}")
+    if longer:
+        typer.echo(f"kept as long as they must be from now on: {', '.join(longer)}")
+
+
+def _kept_longer(bus: Bus) -> list[str]:
+    """Let Kafka keep what must be kept; return the topics that it had not."""
+    from streams.topics import every_topic
+
+    keep = getattr(bus, "keep_topics", None)
+    return [] if keep is None else sorted(keep(every_topic()))
 
 
 def _rows(bus: Bus) -> list[tuple[str, ...]]:
@@ -90,9 +102,11 @@ _LAST = "last of each key"
 
 def _kept(name: str) -> str:
     from streams.cli.units import span
-    from streams.topics import every_topic
+    from streams.topics import every_topic, is_dead_letters
 
     known = next((topic for topic in every_topic() if topic.name == name), None)
+    if known is None and not is_dead_letters(name):
+        return ""  # somebody else's
     if known is not None and known.compacted:
         return _LAST
     return "for ever" if known is None or known.retention is None else span(known.retention)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import time
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any, Final
 
@@ -40,11 +40,15 @@ class Known:
         Whether it keeps the last message of each key only.
     max_bytes : int
         The longest value.
+    kept : float, optional
+        Seconds after which messages may go, of a compacted topic the last ones of their keys too; 0 where
+        their number decides. For ever when absent.
     """
 
     partitions: int
     compacted: bool
     max_bytes: int
+    kept: float | None = None
 
 
 class TopicBook:
@@ -75,7 +79,7 @@ class TopicBook:
         ------
         UsageError
             If one is there with another number of partitions, or is compacted and must not be, or the other
-            way round.
+            way round, or if Kafka would remove what must be kept.
         """
         there = self._look([topic.name for topic in topics])
         self._settle(there.values())
@@ -94,6 +98,25 @@ class TopicBook:
                 raise Retriable(f"topic {topic.name} was created, and not all brokers know it yet; try again")
             self._check(topic, found[topic.name])
         self._known |= found
+
+    def keep(self, topics: Sequence[Topic]) -> list[str]:
+        """Let Kafka keep topics that are there as long as they must be; return the names of those it had not.
+
+        What is kept for longer stays as it is.
+        """
+        there = self._look([topic.name for topic in topics])
+        short = [topic for topic in topics if topic.name in there and _goes_early(topic, there[topic.name])]
+        names = [topic.name for topic in short if topic.compacted == there[topic.name].compacted]
+        if names:
+            with told(f"how long the topics {', '.join(names)} are kept cannot be changed"):
+                self._admin.alter_configs(
+                    [
+                        ConfigResource(ConfigResourceType.TOPIC, to_wire(topic.name), _keeping(topic))
+                        for topic in short
+                        if topic.name in names
+                    ]
+                )
+        return names
 
     def demand(self, names: Iterable[str]) -> dict[str, Known]:
         """Return what is known of some topics.
@@ -145,10 +168,8 @@ class TopicBook:
             raise UsageError(
                 f"topic {topic.name}: messages of {topic.max_bytes} bytes, {LARGEST} are the most"
             )
-        kept = -1 if topic.retention is None else max(1, round(topic.retention * 1000))
         configs = {
-            "cleanup.policy": "compact" if topic.compacted else "delete",
-            "retention.ms": str(kept),
+            **_keeping(topic),
             "max.message.bytes": str(topic.max_bytes + ROOM),
             "message.timestamp.type": "CreateTime",
         }
@@ -165,6 +186,14 @@ class TopicBook:
             raise UsageError(
                 f"topic {topic.name} is there already and is {'' if found.compacted else 'not '}"
                 "compacted; give the new one another name"
+            )
+        if _goes_early(topic, found):
+            wanted = None if topic.compacted else topic.retention
+            raise UsageError(
+                f"topic {topic.name} is there already, and Kafka keeps "
+                f"{f'it for {found.kept:.0f} s' if found.kept else 'so many bytes of it'}, which must be "
+                f"{'for ever' if wanted is None else f'for {wanted:.0f} s'}; "
+                "`calstream topics create` sets that"
             )
 
     def _look(self, names: Sequence[str], within: float = 0.0) -> dict[str, Known]:
@@ -193,7 +222,34 @@ class TopicBook:
                 partitions=partitions,
                 compacted="compact" in told_of[name]["cleanup.policy"]["value"],
                 max_bytes=max(0, int(told_of[name]["max.message.bytes"]["value"]) - ROOM),
+                kept=_kept({option: said["value"] for option, said in told_of[name].items()}),
             )
             for name, partitions in there.items()
             if told_of.get(name)
         }
+
+
+def _keeping(topic: Topic) -> dict[str, str]:
+    """Return Kafka's options that say how long a topic is kept."""
+    kept = -1 if topic.retention is None else max(1, round(topic.retention * 1000))
+    return {
+        "cleanup.policy": "compact" if topic.compacted else "delete",
+        "retention.ms": str(kept),
+        "retention.bytes": "-1",  # whatever the brokers do with topics that do not say
+    }
+
+
+def _kept(options: Mapping[str, str]) -> float | None:
+    """Return the seconds for which a topic with such options is kept, as :class:`Known` says it."""
+    if "delete" not in options["cleanup.policy"]:
+        return None
+    if options["retention.bytes"] != "-1":
+        return 0.0
+    milliseconds = int(options["retention.ms"])
+    return None if milliseconds < 0 else milliseconds / 1000
+
+
+def _goes_early(topic: Topic, found: Known) -> bool:
+    """Return whether Kafka would remove what must be kept."""
+    wanted = None if topic.compacted else topic.retention
+    return found.kept is not None and (wanted is None or found.kept + 1e-3 < wanted)

@@ -68,10 +68,48 @@ def test_kafka_gets_every_topic_with_partitions_retention_and_compaction(
     told = admin.describe_configs(asked, config_filter="all")["topic"]
     compacted = {name for name in names if told[name]["cleanup.policy"]["value"] == "compact"}
     assert compacted == {topic.name for topic in every_topic() if topic.compacted}
-    assert {told[name]["retention.ms"]["value"] for name in names - compacted} == {"-1"}
+    kept = {name: told[name]["retention.ms"]["value"] for name in names - compacted}
+    assert kept.pop("members") == str(30 * 86_400_000)
+    assert set(kept.values()) == {"-1"}
+    assert {told[name]["retention.bytes"]["value"] for name in names} == {"-1"}
     bus = open_bus(url)  # it keeps to the number that is there
     bus.create_topics(every_topic())
     bus.close()
+
+
+@pytest.mark.parametrize(
+    ("topic", "set_to", "says"),
+    [
+        ("raw", {"retention.ms": "604800000"}, "keeps it for 604800 s, which must be for ever"),
+        ("cal", {"retention.bytes": "1000000"}, "keeps so many bytes of it, which must be for ever"),
+        ("members", {"retention.ms": "1000"}, "keeps it for 1 s, which must be for 2592000 s"),
+        ("services", {"cleanup.policy": "compact,delete"}, "keeps it for 604800 s, which must be for ever"),
+    ],
+)
+def test_a_kafka_that_would_remove_what_must_be_kept_is_refused_until_it_is_told(
+    url: str, admin: KafkaAdminClient, capsys: pytest.CaptureFixture[str], topic: str, set_to: dict[str, str],
+    says: str,
+) -> None:  # fmt: skip
+    assert main(["topics", "create", "--bus", url]) == 0
+    if topic == "services":
+        set_to = {**set_to, "retention.ms": "604800000"}
+    admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, topic, set_to)])
+    assert main(["status", "--bus", url]) == 2
+    assert f"topic {topic} is there already, and Kafka {says}" in capsys.readouterr().err
+    assert main(["topics", "create", "--bus", url]) == 0
+    assert f"kept as long as they must be from now on: {topic}\n" in capsys.readouterr().out
+    assert main(["topics", "create", "--bus", url]) == 0
+    assert "from now on" not in capsys.readouterr().out
+
+
+def test_what_is_kept_for_longer_than_it_must_be_stays_as_it_is(url: str, admin: KafkaAdminClient) -> None:
+    assert main(["topics", "create", "--bus", url]) == 0
+    members = ConfigResource(ConfigResourceType.TOPIC, "members", {"retention.ms": "-1"})
+    admin.alter_configs([members])
+    assert main(["topics", "create", "--bus", url]) == 0
+    asked = [ConfigResource(ConfigResourceType.TOPIC, "members")]
+    told = admin.describe_configs(asked, config_filter="all")["topic"]["members"]
+    assert told["retention.ms"]["value"] == "-1"
 
 
 def test_who_comes_to_a_kafka_without_topics_is_told_to_create_them(
