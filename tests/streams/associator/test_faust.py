@@ -18,6 +18,7 @@ from schemas.events import PlanEvent, RecipeReference, parse_event
 from schemas.records import ServiceRecord
 from streams.associator import Associator, Expectation
 from streams.bus import Outgoing
+from streams.bus.kafka import KafkaBus
 from streams.envelope import pack
 from streams.recipes import freeze
 from streams.roots import put_by_digest
@@ -26,6 +27,7 @@ from streams.store import Store
 from streams.topics import READERS, changelog, every_topic
 from streams.usage import Usage, usage
 from tests.streams.bus.brokers import empty_bus, stop_clusters
+from tests.streams.bus.locked import locked_broker
 
 from .made import IMAGE, cal, exposure, failure, plan
 from .test_reducer import last_words
@@ -43,13 +45,15 @@ def _no_broker_stays():
 class Observatory:
     """A bus, a store, and the associators that were started on them."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, url: str = "") -> None:
         self.folder = folder
-        self.bus = empty_bus()
+        self.here = folder / "here"
+        self.here.mkdir()
+        self.bus = KafkaBus(url) if url else empty_bus()
         self.bus.create_topics(every_topic())
         self.store = Store(folder / "store")
         self.recipe = RecipeReference(name="optimal", digest=freeze(builtin("optimal"), self.store))
-        self.url = f"kafka://{','.join(self.bus.connection.servers)}"
+        self.url = url or f"kafka://{','.join(self.bus.connection.servers)}"
         self.workers: list[subprocess.Popen[bytes]] = []
 
     def worker(self, quiet: float = 1e6, deadline: float = 1e6) -> subprocess.Popen[bytes]:
@@ -64,7 +68,7 @@ class Observatory:
     def start(self, command: list[str]) -> subprocess.Popen[bytes]:
         number = len(self.workers)
         with (self.folder / f"worker-{number}.log").open("wb") as log:
-            self.workers.append(subprocess.Popen(command, stdout=log, stderr=log))
+            self.workers.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self.here))
         self.until(lambda: any(r.pid == self.workers[-1].pid and r.state == "ready" for r in self.records()))
         return self.workers[-1]
 
@@ -168,6 +172,21 @@ def test_shuffled_and_doubled_arrivals_give_the_associations_of_the_reducer(ther
     there.until(lambda: there.words() == wanted and not there.lag())
     assert len(wanted) == 20
     assert len({event.id for event in there.said()}) == len(there.said())
+
+
+def test_it_gets_into_a_broker_that_demands_tls_and_a_password(tmp_path, monkeypatch):
+    with locked_broker(tmp_path) as locked:
+        for name, value in locked.secrets.items():
+            monkeypatch.setenv(name, value)
+        there = Observatory(tmp_path, locked.url)
+        try:
+            there.worker()
+            there.say(plan([1, 2]), cal(1), cal(2))
+            there.until(lambda: len(there.said()) == 1 and not there.lag())
+            assert [(event.members, event.completeness) for event in there.said()] == [(2, "complete")]
+            assert list(there.here.iterdir()) == [], "nothing is written where it is started"
+        finally:
+            there.end()
 
 
 def test_one_of_two_workers_is_killed_and_nothing_is_missing_or_wrong(there):
