@@ -12,38 +12,31 @@ import numpy as np
 from astropy.io import fits
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
-NAME, VERSION = "my-fit", "1"
+NAME, VERSION = "my-fit", "2"
+INHERITED = ("line", "name", "generation", "campaign", "recipe", "keywords")
 
 
 def fit(ramp_file, rate_file):
-    """Fit one slope to each pixel: a line in each stretch between jumps, all of the same slope."""
+    """Fit a line to the groups of each pixel up to the first jump, its error from the scatter about it."""
     with fits.open(ramp_file) as ramp:
-        flags = ramp["GROUPDQ"].data
-        time = np.arange(flags.shape[1], dtype="f8")[:, None, None] * ramp[0].header["TGROUP"]
-        stretch = np.cumsum(flags & 4 > 0, axis=1)  # 4: a jump between this group and the one before
-        top, bottom, square, free = (np.zeros(flags.shape[2:]) for _ in range(4))
-        for data, good, part in zip(ramp["SCI"].data.astype("f8"), flags & 3 == 0, stretch, strict=True):
-            for number in range(part.max() + 1):
-                use = good & (part == number) & np.isfinite(data)  # 1: do not use, 2: saturated
-                count = np.maximum(use.sum(0), 1)
-                t = np.where(use, time - np.where(use, time, 0).sum(0) / count, 0)
-                y = np.where(use, data - np.where(use, data, 0).sum(0) / count, 0)
-                top, bottom, square = top + (t * y).sum(0), bottom + (t * t).sum(0), square + (y * y).sum(0)
-                free += np.maximum(use.sum(0) - 1, 0)
-        lost = bottom == 0
-        slope = np.where(lost, np.nan, top / np.where(lost, 1, bottom)).astype("f4")
-        scatter = np.maximum(square - slope.astype("f8") ** 2 * bottom, 0) / np.maximum(free - 1, 1)
-        variance = np.where(lost, np.nan, scatter / np.where(lost, 1, bottom)).astype("f4")
-        primary, science = ramp[0].header.copy(), ramp["SCI"].header.copy()
-        primary["DATAMODL"], science["BUNIT"] = "ImageModel", "DN/s"
-        primary["FILENAME"] = f"{rate_file.name.split('.')[0]}.fits"
-        planes = {"ERR": np.sqrt(variance), "DQ": ramp["PIXELDQ"].data | lost.astype("u4")}
-        planes |= {
-            "VAR_POISSON": np.zeros_like(variance),
-            "VAR_RNOISE": variance,
-        }  # weights are of the latter
-        hdus = [fits.PrimaryHDU(header=primary), fits.ImageHDU(slope, science, name="SCI")]
-        hdus += [fits.ImageHDU(plane, name=name) for name, plane in planes.items()]
+        data, flags = ramp["SCI"].data.astype("f8"), ramp["GROUPDQ"].data
+        # 1: do not use, 2: saturated, 4: a jump since the group before
+        use = np.isfinite(data) & (flags & 3 == 0) & (np.cumsum(flags & 4, axis=1) == 0)
+        count = np.maximum(use.sum(1, keepdims=True), 1)
+        time = np.arange(flags.shape[1])[:, None, None] * ramp[0].header["TGROUP"]
+        t = np.where(use, time - (time * use).sum(1, keepdims=True) / count, 0)
+        y = np.where(use, data - np.where(use, data, 0).sum(1, keepdims=True) / count, 0)
+        free = (count[:, 0] - 1).sum(0) - 1  # a level for each integration, one slope for all
+        lost = free < 1
+        square = np.where(lost, np.nan, (t * t).sum((0, 1)))
+        rate = (t * y).sum((0, 1)) / square
+        variance = ((y - rate * t) ** 2).sum((0, 1)) / np.maximum(free, 1) / square
+        planes = {"ERR": np.sqrt(variance), "VAR_POISSON": 0 * variance, "VAR_RNOISE": variance}
+        ramp[0].header.update(DATAMODL="ImageModel", FILENAME=Path(ramp_file).name.replace("_ramp", "_rate"))
+        ramp["SCI"].header["BUNIT"] = "DN/s"
+        hdus = [fits.PrimaryHDU(header=ramp[0].header), fits.ImageHDU(rate.astype("f4"), ramp["SCI"].header)]
+        hdus += [fits.ImageHDU(ramp["PIXELDQ"].data | lost.astype("u4"), name="DQ")]
+        hdus += [fits.ImageHDU(p.astype("f4"), name=n) for n, p in planes.items()]
         fits.HDUList(hdus).writeto(rate_file, output_verify="silentfix", overwrite=True)
 
 
@@ -56,16 +49,13 @@ def answer(event, store):
         rate_file.parent.mkdir(parents=True, exist_ok=True)
         fit(unquote(urlparse(ramp["uri"]).path), part := rate_file.with_suffix(f".{os.getpid()}.part"))
         os.replace(part, rate_file)
-    content = rate_file.read_bytes()
-    inherited = ("line", "name", "generation", "campaign", "recipe", "keywords")
-    origin = {"role": "science", "identity": f"{event['line']}/{event['name']}/{event['suffix']}"}
-    return {name: event[name] for name in inherited} | {
+    made = rate_file.read_bytes()
+    digest, identity = ramp["content"] or ramp["sha256"], f"{event['line']}/{event['name']}/{event['suffix']}"
+    return {field: event[field] for field in INHERITED} | {
         "kind": "product", "topic": "rate", "suffix": "rate", "stage": "ramp_fit", "run_key": run_key,
         "handler": "builtin",  # who is to take it: calstream's next stage
-        "product": {
-            "uri": rate_file.as_uri(), "size": len(content), "sha256": hashlib.sha256(content).hexdigest()
-        },
-        "inputs": [{**origin, "digest": ramp["content"] or ramp["sha256"], "uri": ramp["uri"]}],
+        "product": {"uri": rate_file.as_uri(), "size": len(made), "sha256": hashlib.sha256(made).hexdigest()},
+        "inputs": [{"role": "science", "identity": identity, "digest": digest, "uri": ramp["uri"]}],
         "input_count": 1,
     }  # fmt: skip
 
