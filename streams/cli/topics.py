@@ -61,7 +61,7 @@ def create(
     made = open_bus(url, partitions)
     try:
         before = set(made.topics())
-        longer = _kept_longer(made)
+        mended = _mended(made)
         made.create_topics(every_topic())
         every = [topic.name for topic in every_topic()]
         number = len(made.offsets_at(every[0], float("inf")))
@@ -69,16 +69,16 @@ def create(
         made.close()
     new = len(set(every) - before)
     typer.echo(f"{new} topics made, {len(every) - new} were there, with {number} partitions each, on {url}")
-    if longer:
-        typer.echo(f"kept as long as they must be from now on: {', '.join(longer)}")
+    if mended:
+        typer.echo(f"set as they must be: {', '.join(mended)}")
 
 
-def _kept_longer(bus: Bus) -> list[str]:
-    """Let Kafka keep what must be kept; return the topics that it had not."""
+def _mended(bus: Bus) -> list[str]:
+    """Let Kafka keep topics as they must be kept; return those that it had not."""
     from streams.topics import every_topic
 
-    keep = getattr(bus, "keep_topics", None)
-    return [] if keep is None else sorted(keep(every_topic()))
+    mend = getattr(bus, "mend_topics", None)
+    return [] if mend is None else sorted(mend(every_topic()))
 
 
 def _rows(bus: Bus) -> list[tuple[str, ...]]:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import pytest
 from kafka import KafkaProducer
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
 
 from schemas.canonical import digest
 from schemas.errors import UsageError
@@ -151,6 +152,9 @@ def test_whatever_a_topic_takes_has_a_letter_that_its_topic_takes():
     bus = empty_bus()
     bus.create_topics(["raw", *dead_letter_topics("detector1", ["raw"])])
     servers = cluster().bootstrap.split(",")
+    with KafkaAdminClient(bootstrap_servers=servers) as admin:  # as a topic was that somebody else has made
+        option = {"compression.type": "producer"}
+        admin.alter_configs([ConfigResource(ConfigResourceType.TOPIC, "raw", option)])
     packed = KafkaProducer(bootstrap_servers=servers, compression_type="gzip", max_request_size=2**24)
     packed.send("raw", key=b"a", value=bytes(10_000_000)).get(60)
     packed.send("raw", key=b"k" * 20_000, value=b"", headers=[("h", b"y" * 20_000)]).get(60)

@@ -86,15 +86,15 @@ class KafkaBus:
         ------
         UsageError
             If one is there with another number of partitions, or compacted where it must not be, or if Kafka
-            would remove what must be kept.
+            would remove what must be kept, or compress it.
         """
         wanted = {t.name: t for t in (t if isinstance(t, Topic) else Topic(name=t) for t in topics)}
         if wanted:
             self._book.create(list(wanted.values()))
 
-    def keep_topics(self, topics: Iterable[Topic]) -> list[str]:
-        """Let Kafka keep topics as long as they must be; return the names of those that it had not."""
-        return self._book.keep(list(topics))
+    def mend_topics(self, topics: Iterable[Topic]) -> list[str]:
+        """Let Kafka keep topics as they must be kept; return the names of those that it had not."""
+        return self._book.mend(list(topics))
 
     def topics(self) -> list[str]:
         """Return the names of all topics."""

@@ -21,6 +21,10 @@ ROOM: Final = 32 * 1024
 """Bytes of a batch beside one longest value: its key and headers, or other messages of the batch."""
 
 
+_PLAIN: Final = {"compression.type": "uncompressed"}
+"""What somebody's producer compresses, the brokers unpack: else it may be longer than any message, or packed
+as only a library unpacks that is not here, which stops every reader of the topic."""
+
 _CREATION: Final = 30.0
 """Seconds after which every broker knows a topic that was created."""
 
@@ -43,12 +47,15 @@ class Known:
     kept : float, optional
         Seconds after which messages may go, of a compacted topic the last ones of their keys too; 0 where
         their number decides. For ever when absent.
+    plain : bool
+        Whether nothing on it is compressed.
     """
 
     partitions: int
     compacted: bool
     max_bytes: int
     kept: float | None = None
+    plain: bool = True
 
 
 class TopicBook:
@@ -99,24 +106,33 @@ class TopicBook:
             self._check(topic, found[topic.name])
         self._known |= found
 
-    def keep(self, topics: Sequence[Topic]) -> list[str]:
-        """Let Kafka keep topics that are there as long as they must be; return the names of those it had not.
+    def mend(self, topics: Sequence[Topic]) -> list[str]:
+        """Set what is amiss with topics that are there; return their names.
 
-        What is kept for longer stays as it is.
+        What is kept for longer than it must be stays as it is.
         """
-        there = self._look([topic.name for topic in topics])
-        short = [topic for topic in topics if topic.name in there and _goes_early(topic, there[topic.name])]
-        names = [topic.name for topic in short if topic.compacted == there[topic.name].compacted]
-        if names:
-            with told(f"how long the topics {', '.join(names)} are kept cannot be changed"):
+        wrong = self._wrong(topics)
+        if wrong:
+            with told(f"the options of the topics {', '.join(wrong)} cannot be changed"):
                 self._admin.alter_configs(
                     [
-                        ConfigResource(ConfigResourceType.TOPIC, to_wire(topic.name), _keeping(topic))
-                        for topic in short
-                        if topic.name in names
+                        ConfigResource(ConfigResourceType.TOPIC, to_wire(name), options)
+                        for name, options in wrong.items()
                     ]
                 )
-        return names
+        deadline = time.monotonic() + _CREATION
+        while self._wrong([topic for topic in topics if topic.name in wrong]):
+            if time.monotonic() > deadline:
+                raise Retriable(
+                    f"the options of {', '.join(wrong)} were changed, and not all brokers know it yet"
+                )
+            time.sleep(0.1)
+        return list(wrong)
+
+    def _wrong(self, topics: Sequence[Topic]) -> dict[str, dict[str, str]]:
+        there = self._look([topic.name for topic in topics])
+        found = {topic.name: _amiss(topic, there[topic.name]) for topic in topics if topic.name in there}
+        return {name: options for name, options in found.items() if options}
 
     def demand(self, names: Iterable[str]) -> dict[str, Known]:
         """Return what is known of some topics.
@@ -170,6 +186,7 @@ class TopicBook:
             )
         configs = {
             **_keeping(topic),
+            **_PLAIN,
             "max.message.bytes": str(topic.max_bytes + ROOM),
             "message.timestamp.type": "CreateTime",
         }
@@ -187,12 +204,11 @@ class TopicBook:
                 f"topic {topic.name} is there already and is {'' if found.compacted else 'not '}"
                 "compacted; give the new one another name"
             )
-        if _goes_early(topic, found):
-            wanted = None if topic.compacted else topic.retention
+        if wrong := _amiss(topic, found):
+            options = ", ".join(f"{name}={value}" for name, value in wrong.items())
+            does = "remove what must be kept" if "retention.ms" in wrong else "keep it compressed"
             raise UsageError(
-                f"topic {topic.name} is there already, and Kafka keeps "
-                f"{f'it for {found.kept:.0f} s' if found.kept else 'so many bytes of it'}, which must be "
-                f"{'for ever' if wanted is None else f'for {wanted:.0f} s'}; "
+                f"topic {topic.name} is there already, and Kafka would {does}: it must have {options}; "
                 "`calstream topics create` sets that"
             )
 
@@ -222,6 +238,7 @@ class TopicBook:
                 partitions=partitions,
                 compacted="compact" in told_of[name]["cleanup.policy"]["value"],
                 max_bytes=max(0, int(told_of[name]["max.message.bytes"]["value"]) - ROOM),
+                plain=told_of[name]["compression.type"]["value"] == "uncompressed",
                 kept=_kept({option: said["value"] for option, said in told_of[name].items()}),
             )
             for name, partitions in there.items()
@@ -249,7 +266,9 @@ def _kept(options: Mapping[str, str]) -> float | None:
     return None if milliseconds < 0 else milliseconds / 1000
 
 
-def _goes_early(topic: Topic, found: Known) -> bool:
-    """Return whether Kafka would remove what must be kept."""
+def _amiss(topic: Topic, found: Known) -> dict[str, str]:
+    """Return the options that a topic must have and has not."""
     wanted = None if topic.compacted else topic.retention
-    return found.kept is not None and (wanted is None or found.kept + 1e-3 < wanted)
+    early = found.kept is not None and (wanted is None or found.kept + 1e-3 < wanted)
+    wrong = _keeping(topic) if early and found.compacted == topic.compacted else {}
+    return wrong if found.plain else wrong | _PLAIN

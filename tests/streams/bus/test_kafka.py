@@ -9,7 +9,8 @@ from collections import Counter
 
 import pytest
 from kafka import KafkaProducer
-from kafka.errors import IllegalGenerationError
+from kafka.admin import ConfigResource, ConfigResourceType, KafkaAdminClient
+from kafka.errors import IllegalGenerationError, MessageSizeTooLargeError
 
 from schemas.errors import Retriable, UsageError
 from streams.bus import Outgoing, PartitionLost, Topic, open_bus
@@ -75,6 +76,20 @@ def test_messages_of_others_come_through_whatever_is_in_them(bus):
     assert found[b""].key == "k"
     assert found[b"no key"].key == ""
     assert len(list(bus.read("raw"))) == 4
+
+
+def test_what_others_compress_is_unpacked_and_bounded_by_the_broker(bus):
+    """Of a codec whose library is missing, one message would stop every reader of its topic for ever."""
+    servers = cluster().bootstrap.split(",")
+    packed = KafkaProducer(bootstrap_servers=servers, compression_type="gzip", max_request_size=2**24)
+    packed.send("raw", value=b"x" * 50_000).get(DEADLINE)
+    with pytest.raises(MessageSizeTooLargeError):
+        packed.send("raw", value=bytes(10_000_000)).get(DEADLINE)
+    packed.close()
+    with KafkaAdminClient(bootstrap_servers=servers) as admin:
+        (found,) = admin.describe_configs([ConfigResource(ConfigResourceType.TOPIC, "raw")])["topic"].values()
+    assert found["compression.type"]["value"] == "uncompressed"
+    assert values(bus.read("raw")) == [b"x" * 50_000]
 
 
 def test_keys_and_headers_are_bounded(bus):
