@@ -296,14 +296,16 @@ def _age(
     """Return how long ago the first message behind `starts` was published, to 10 %; None where there is none.
 
     By bisection around a guess: a message is older than some age if it stands before the offset of that time.
+    Messages are counted, not offsets: on Kafka the mark behind the last one that is done is none.
     """
     behind = {at: start for at, start in starts.items() if start < ends[at]}
-    if not behind:
+    if not behind or not bus.count(behind, {at: ends[at] for at in behind}):
         return None
 
     def older(age: float) -> bool:
         then = bus.offsets_at(topic, now - age)
-        return any(then[at] > start for at, start in behind.items())
+        before = {at: then[at] for at, start in behind.items() if then[at] > start}
+        return bool(before) and bus.count(behind, before) > 0
 
     low, high, step = guess, guess, 1.15
     if older(guess):

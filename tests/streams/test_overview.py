@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import time
+from collections.abc import Mapping
 from pathlib import Path
 
 import pytest
@@ -10,6 +11,7 @@ import pytest
 from streams.associator.hosting import GROUP, SOURCES
 from streams.bus import Outgoing, Position
 from streams.bus.memory import MemoryBus
+from streams.bus.protocol import partition_of
 from streams.overview import Reading, busy, idle, look
 from streams.stages import STAGES
 from streams.topics import EVENTS, MEMBERS, READERS, SETTLED
@@ -88,6 +90,51 @@ def test_the_oldest_is_of_what_is_not_done(pipeline: Pipeline, monkeypatch: pyte
     row = reading(pipeline, "raw", now=began)
     assert row.lag == 1
     assert row.oldest == pytest.approx(began - left.timestamp, rel=0.1)
+
+
+class Marked(MemoryBus):
+    """A bus whose messages at some offsets are none, as marks of transactions on Kafka."""
+
+    marks: frozenset[tuple[Position, int]] = frozenset()
+
+    def count(self, starts: Mapping[Position, int], ends: Mapping[Position, int]) -> int:
+        return sum(
+            (at, offset) not in self.marks
+            for at, end in ends.items()
+            for offset in range(starts.get(at, 0), end)
+        )
+
+    def offsets_at(self, topic: str, time: float) -> dict[Position, int]:
+        found = super().offsets_at(topic, time)
+        ends = super().offsets_at(topic, float("inf"))
+        for at, offset in found.items():
+            while (at, found[at]) in self.marks and offset < ends[at] and time > 0:
+                found[at] += 1
+        return found
+
+
+def test_a_mark_behind_what_is_done_is_no_message_that_waits(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    bus = Marked()
+    pipeline = Pipeline.on(bus, tmp_path)
+    now = time.time()
+
+    def publish(key: str, ago: float) -> None:
+        monkeypatch.setattr("streams.bus.memory.time.time", lambda: now - ago)
+        bus.publish([Outgoing(topic="raw", key=key, value=b"{}")])
+
+    keys = ("a", "b")
+    assert len({partition_of(key) for key in keys}) == 2
+    for key, ago in (("a", 3000.0), ("b", 2000.0)):
+        publish(key, ago)
+    pipeline.read("detector1", "raw")
+    for key in keys:
+        publish(key, 1000.0)  # the marks
+    bus.marks = frozenset((("raw", partition_of(key)), 1) for key in keys)
+    assert reading(pipeline, "raw", now=now).oldest is None
+    publish("b", 100.0)
+    assert reading(pipeline, "raw", now=now).oldest == pytest.approx(100, rel=0.15)
 
 
 def test_rates_are_those_of_the_last_minute(pipeline: Pipeline, monkeypatch: pytest.MonkeyPatch) -> None:
