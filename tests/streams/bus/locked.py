@@ -9,8 +9,7 @@ from dataclasses import dataclass
 from pathlib import Path
 
 from streams.kafka.local import LocalKafka
-
-from .brokers import demand_kafka
+from tests.streams.bus.brokers import demand_kafka
 
 
 @dataclass(frozen=True)

@@ -17,8 +17,7 @@ import pytest
 from streams.bus import PARTITIONS, Bus, Consumer, Message, Outgoing, Position
 from streams.bus.embedded import EmbeddedBus
 from streams.bus.memory import MemoryBus
-
-from .brokers import empty_bus
+from tests.streams.bus.brokers import empty_bus
 
 DEADLINE = 60.0
 

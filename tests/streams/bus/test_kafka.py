@@ -15,8 +15,8 @@ from kafka.errors import IllegalGenerationError, MessageSizeTooLargeError
 from schemas.errors import Retriable, UsageError
 from streams.bus import Outgoing, PartitionLost, Topic, open_bus
 from streams.bus.kafka import Fenced, KafkaBus
+from tests.streams.bus.brokers import cluster, empty_bus
 
-from .brokers import cluster, empty_bus
 from .made import DEADLINE, positions, said, settle, take, values
 
 CHAOS = pytest.mark.skipif("CALSTREAM_CHAOS" not in os.environ, reason="three brokers take long")

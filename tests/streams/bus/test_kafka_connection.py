@@ -7,8 +7,8 @@ import pytest
 from schemas.errors import CalstreamError, Retriable, UsageError
 from streams.bus.kafka import KafkaBus
 from streams.bus.kafka.connection import Connection
+from tests.streams.bus.locked import locked_broker
 
-from .locked import locked_broker
 from .made import said, take, values
 
 

@@ -13,8 +13,8 @@ from kafka.structs import OffsetAndMetadata
 
 from schemas.errors import UsageError
 from streams.bus import Outgoing, Topic
+from tests.streams.bus.brokers import cluster, empty_bus
 
-from .brokers import cluster, empty_bus
 from .made import DEADLINE, said, take, values
 
 LONG = b"x" * 50_000
