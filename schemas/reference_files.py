@@ -35,7 +35,7 @@ RAMPS: Final = frozenset({"dark"})
 ERRORS: Final = frozenset({"flat"})
 """Types whose errors some step uses; those of the others are not read."""
 
-TABLES: Final = frozenset({"photom", "apcorr"})
+TABLES: Final = frozenset({"photom", "apcorr", "refpix"})
 MODELS: Final = frozenset({"distortion", "filteroffset", "abvegaoffset"})
 
 
@@ -114,12 +114,28 @@ def _tables(hdus: Any) -> dict[str, np.ndarray]:
     found = {}
     for hdu in hdus:
         if isinstance(hdu, fits.BinTableHDU) and hdu.name != "ASDF":
-            rows = np.array(hdu.data)
+            rows = _rows(hdu)
             rows.dtype.names = tuple(name.lower() for name in rows.dtype.names or ())
             found[hdu.name] = rows
     if not found:
         raise KeyError("it has no table")
     return found
+
+
+def _rows(hdu: Any) -> np.ndarray:
+    """Return a table as its columns say, unsigned integers and scaled numbers decoded."""
+    raw = np.array(hdu.data)
+    decoded = {c.name: hdu.data.field(c.name) for c in hdu.columns if c.bzero or c.bscale}
+    if not decoded:
+        return raw
+    kinds = [
+        (name, decoded[name].dtype, decoded[name].shape[1:]) if name in decoded else (name, raw.dtype[name])
+        for name in raw.dtype.names or ()
+    ]
+    rows = np.empty(len(raw), kinds)
+    for name, *_ in kinds:
+        rows[name] = decoded.get(name, raw[name])
+    return rows
 
 
 @dataclass(frozen=True)
@@ -136,7 +152,8 @@ class _Planes:
 
     def shape(self, extname: str) -> tuple[int, ...]:
         """Return the shape of an image as it will be, two axes at least."""
-        return (*self._extension(extname).shape[:-2], self.window.ny, self.window.nx)
+        shape = self._extension(extname).shape
+        return (*shape[:-2], *self._pixels(shape))
 
     def read(self, extname: str, dtype: DTypeLike) -> NDArray[Any]:
         """Return an image (..., ny, nx)."""
@@ -147,7 +164,7 @@ class _Planes:
 
     def plane(self, extname: str, index: int, dtype: DTypeLike) -> NDArray[Any]:
         """Return one plane (ny, nx) of an image of three axes or more."""
-        out: NDArray[Any] = np.empty((self.window.ny, self.window.nx), dtype)
+        out: NDArray[Any] = np.empty(self._pixels(self._extension(extname).shape), dtype)
         self._fill(extname, index, out[np.newaxis])
         return out
 
@@ -160,18 +177,31 @@ class _Planes:
     def _fill(self, extname: str, first: int, out: NDArray[Any]) -> None:
         extension = self._extension(extname)
         ny, nx = extension.shape[-2:]
-        x, y = _corner(self.file, self.extensions["PRIMARY"].header, (ny, nx), self.window)
+        x, y = 0, 0
+        if self._pixels((ny, nx)) != (ny, nx):
+            x, y = _corner(self.file, self.extensions["PRIMARY"].header, (ny, nx), self.window)
         fd = os.open(self.file, os.O_RDONLY)
         try:
             for plane, index in zip(out, range(first, first + len(out)), strict=True):
-                rows = plane if nx == self.window.nx else np.empty((self.window.ny, nx), out.dtype)
+                rows = plane if nx == plane.shape[1] else np.empty((len(plane), nx), out.dtype)
                 read_values(fd, extension.offset, extension.header, (index * ny + y) * nx, rows)
                 if rows is not plane:
-                    plane[...] = rows[:, x : x + self.window.nx]
+                    plane[...] = rows[:, x : x + plane.shape[1]]
         except Unprocessable as error:
             raise Unprocessable(f"{self.file}: extension {extname}: {error}") from None
         finally:
             os.close(fd)
+
+    def _pixels(self, shape: tuple[int, ...]) -> tuple[int, int]:
+        """Return how many rows and columns are taken of an image: those of the window.
+
+        References for IRS2 readouts may hold the rows read between the detector's too, which no keyword
+        counts: all are taken.
+        """
+        own = Window.of(self.extensions["PRIMARY"].header, (shape[-2], shape[-1]))
+        if own == self.window and shape[-1] == own.nx and shape[-2] > own.ny:
+            return shape[-2], shape[-1]
+        return self.window.ny, self.window.nx
 
     def group(self, index: int) -> NDArray[np.float32]:
         """Return one group (ny, nx) of SCI."""

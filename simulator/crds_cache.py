@@ -60,6 +60,20 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
     "abvegaoffset": (),
 }
 """Header keywords that each type of reference file is matched on."""
+SPECIAL: Final[dict[tuple[str, str], tuple[str, ...]]] = {
+    ("NIRSPEC", "mask"): ("DETECTOR", "READPATT"),
+    ("NIRSPEC", "superbias"): ("DETECTOR", "READPATT"),
+    ("NIRSPEC", "refpix"): ("DETECTOR", "READPATT"),
+    **{(instrument, "ipc"): ("DETECTOR",) for instrument in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS")},
+}
+"""The same by instrument, where it is another or the type is one that few have."""
+
+
+def keys(instrument: str, reftype: str) -> tuple[str, ...]:
+    """Return the header keywords that an instrument's reference files of a type are matched on."""
+    return SPECIAL.get((instrument, reftype)) or KEYS[reftype]
+
+
 _PATHS: Final = {
     "DETECTOR": "META.INSTRUMENT.DETECTOR",
     "READPATT": "META.EXPOSURE.READPATT",
@@ -111,10 +125,17 @@ class CrdsCache:
 
     def add(self, instrument: str, reftype: str, match: tuple[str, ...], path: Path) -> None:
         """Make a reference file the best one for values of its type's keys."""
-        if len(match) != len(KEYS[reftype]):
-            raise ValueError(f"{reftype} is matched on {KEYS[reftype]}, not on {match}")
+        if len(match) != len(keys(instrument, reftype)):
+            raise ValueError(f"{reftype} is matched on {keys(instrument, reftype)}, not on {match}")
         self.rules.setdefault(instrument, {}).setdefault(reftype, {})[match] = path.name
         self._changed.add((instrument, reftype))
+
+    def add_none(self, instrument: str, reftype: str, match: tuple[str, ...]) -> None:
+        """Say that for values of a type's keys there is to be no reference file."""
+        rules = self.rules.setdefault(instrument, {}).setdefault(reftype, {})
+        if match not in rules:
+            rules[match] = "N/A"
+            self._changed.add((instrument, reftype))
 
     def commit(self) -> str:
         """Write new mappings for what was added, and return the operational context's name."""
@@ -141,7 +162,7 @@ class CrdsCache:
                 "filekind": reftype.upper(),
                 "instrument": instrument,
                 "mapping": "REFERENCE",
-                "parkey": (tuple(_PATHS[key] for key in KEYS[reftype]), _DATE),
+                "parkey": (tuple(_PATHS[key] for key in keys(instrument, reftype)), _DATE),
             }
             self._write(name, header, "Match({\n" + "\n".join(lines) + "\n})")
 

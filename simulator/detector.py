@@ -250,6 +250,7 @@ def ramp(
     electronics: Electronics,
     rays: CosmicRays,
     rng: np.random.Generator,
+    zeroframe: NDArray[np.uint16] | None = None,
 ) -> NDArray[np.uint16]:
     """Return the raw exposure that a rate of photoelectrons makes.
 
@@ -267,6 +268,8 @@ def ramp(
         Charge to add.
     rng : numpy.random.Generator
         Source of randomness.
+    zeroframe : ndarray of uint16, optional
+        Shape ``(nint, ny, nx)``; gets the first frame of each integration, with a noise of its own.
 
     Returns
     -------
@@ -295,6 +298,10 @@ def ramp(
                     rays.electrons[now] * sensitive[rays.y[now], rays.x[now]],
                 )
                 _read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
+                if zeroframe is not None and frame == 1:
+                    first = reset + total + _drift(rate.shape, electronics, rng)
+                    first += maps.read_noise * _normal(rng, rate.shape)
+                    zeroframe[i] = np.rint(first).clip(0, ADC_LIMIT)
                 last = frame
             level = reset + total / np.float32(readout.nframes) + _drift(rate.shape, electronics, rng)
             level += maps.read_noise / np.float32(np.sqrt(readout.nframes)) * _normal(rng, rate.shape)

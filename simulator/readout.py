@@ -22,6 +22,16 @@ PATTERNS: Final = {
     "DEEP8": (8, 12),
 }
 """NIRCam's read patterns: averaged frames of a group, dropped frames between groups."""
+OTHERS: Final = {
+    "NIS": (4, 0),
+    "NISRAPID": (1, 0),
+    "FGSRAPID": (1, 0),
+    "NRS": (4, 0),
+    "NRSRAPID": (1, 0),
+    "NRSIRS2": (5, 0),
+    "NRSIRS2RAPID": (1, 0),
+}
+"""Those of the other near-infrared instruments."""
 SAMPLE: Final = 10e-6
 """Time between pixels of one output, s."""
 

@@ -7,6 +7,7 @@ from typing import Any
 
 import numpy as np
 
+from processors.detector1.irs2 import Interleaving
 from schemas.errors import Unprocessable
 from schemas.products import Ramp
 from schemas.references import ImageReference, RampReference, References
@@ -46,6 +47,23 @@ def image(references: References, reftype: str, ramp: Ramp) -> ImageReference:
     return reference
 
 
+def detector_image(
+    references: References, reftype: str, ramp: Ramp, interleaving: Interleaving | None
+) -> ImageReference:
+    """Return an image reference for the detector's own pixels, of a ramp that may hold others between.
+
+    Raises
+    ------
+    Unprocessable
+        If it has other pixels.
+    """
+    if interleaving is None:
+        return image(references, reftype, ramp)
+    reference = references.image(reftype)
+    _check_shape(reference, reference.dq.shape, (int(interleaving.science.sum()), ramp.shape[3]))
+    return reference
+
+
 def ramp_reference(references: References, reftype: str, ramp: Ramp) -> RampReference:
     """Return a reference with groups, whose pixels are those of the ramp.
 
@@ -60,8 +78,14 @@ def ramp_reference(references: References, reftype: str, ramp: Ramp) -> RampRefe
 
 
 def _check(reference: ImageReference | RampReference, shape: tuple[int, ...], ramp: Ramp) -> None:
-    if shape != ramp.shape[2:]:
+    _check_shape(reference, shape, ramp.shape[2:])
+
+
+def _check_shape(
+    reference: ImageReference | RampReference, shape: tuple[int, ...], wanted: tuple[int, ...]
+) -> None:
+    if shape != wanted:
         raise Unprocessable(
             f"{reference.name}: this {reference.reftype} reference has {shape[1]} x {shape[0]} pixels, the "
-            f"exposure {ramp.shape[3]} x {ramp.shape[2]}; give one of the exposure's subarray"
+            f"exposure {wanted[1]} x {wanted[0]}; give one of the exposure's subarray"
         )

@@ -10,6 +10,8 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from processors.detector1.arrays import writable
+from processors.detector1.irs2 import Interleaving
+from processors.detector1.irs2_reference import subtract_interleaved
 from processors.options import Options, option
 from processors.steps import NotApplicable, step
 from schemas.dq import DQ
@@ -40,6 +42,9 @@ class RefpixOptions(Options):
     siglimit: float = option(
         3.0, gt=0, unit="sigma", doc="reference pixels farther from their mean are left out"
     )
+    ovr_corr_mitigation_ftr: float = option(
+        3.0, gt=0, unit="sigma", doc="interleaved reference pixels that stand out more are replaced (IRS2)"
+    )
 
 
 @dataclass(frozen=True)
@@ -63,7 +68,7 @@ class Frame:
         return np.swapaxes(images, -1, -2) if self.transposed else images
 
 
-@step(options=RefpixOptions, status="S_REFPIX")
+@step(options=RefpixOptions, optional=("refpix",), status="S_REFPIX")
 def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
     """Subtract what the reference pixels of the same frame show.
 
@@ -71,29 +76,34 @@ def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
     the mean of the reference pixels in the detector's first and last four rows, with outliers clipped; then,
     row by row, the running median of the first and last four columns. With one amplifier: the clipped means
     of all reference pixels in odd and in even columns. Only reference pixels without DO_NOT_USE count. The
-    zero frame is corrected likewise; its zeros stay. Follows the JWST documentation of the refpix step.
+    zero frame is corrected likewise; its zeros stay. In IRS2 readouts the reference pixels read between the
+    others, and the reference output, are filtered in time as the reference says, subtracted and taken out of
+    the image; bad ones are found in each integration. Follows the JWST documentation of the refpix step.
 
     Parameters
     ----------
     ramp : Ramp
         (nint, ngroup, ny, nx), DN.
     references : References
-        None are used.
+        ``refpix``, for IRS2 readouts only.
     options : RefpixOptions
         Which reference pixels are used, and how.
 
     Returns
     -------
     Ramp
-        Float32.
+        Float32; of an IRS2 readout, the detector's own pixels.
 
     Raises
     ------
     NotApplicable
         If the exposure has no good reference pixel.
     Unprocessable
-        If it is read in an IRS2 pattern, or reaches beyond the detector.
+        If it reaches beyond the detector, or an IRS2 readout has no fitting reference.
     """
+    interleaving = Interleaving.of(ramp)
+    if interleaving is not None:
+        return subtract_interleaved(ramp, interleaving, references, options.ovr_corr_mitigation_ftr)
     frame = _frame(ramp)
     one = min(ramp.shape[2:]) < SIZE and int(ramp.meta.get("NOUTPUTS") or 1) != 4
     groups = _good_pixels(ramp, frame, one, options)
@@ -106,11 +116,6 @@ def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
 
 def _frame(ramp: Ramp) -> Frame:
     meta = ramp.meta
-    if "IRS2" in str(meta.get("READPATT", "")):
-        raise Unprocessable(
-            f"{meta.get('FILENAME', 'the product')}: the reference pixels of IRS2 readouts "
-            f"({meta.get('READPATT')}) cannot be treated yet; go on without them by --set refpix.skip=true"
-        )
     window = Window.of(meta.primary, ramp.shape[2:])
     if min(window.x, window.y) < 0 or window.x + window.nx > SIZE or window.y + window.ny > SIZE:
         raise Unprocessable(

@@ -8,7 +8,8 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from processors.detector1.arrays import image
+from processors.detector1.arrays import detector_image, image
+from processors.detector1.irs2 import Interleaving
 from processors.invalid import require_values
 from processors.options import Options, option
 from processors.steps import step
@@ -44,8 +45,8 @@ def saturation(ramp: Ramp, references: References, options: SaturationOptions) -
     several frames the last frames may have saturated below the limit; such a group, just before the first
     saturated one, gets DO_NOT_USE: where it exceeds the limit diluted as a steady signal would dilute it, or,
     for the second group, where its rise is more than a hit in its last frame needs to saturate. Values of the
-    zero frame that are saturated or at the floor become 0. Follows the JWST documentation of the saturation
-    step.
+    zero frame that are saturated or at the floor become 0. Of IRS2 readouts only the detector's own pixels
+    are looked at. Follows the JWST documentation of the saturation step.
 
     Parameters
     ----------
@@ -66,17 +67,25 @@ def saturation(ramp: Ramp, references: References, options: SaturationOptions) -
     Unprocessable
         If no limit is finite, or a keyword is missing.
     """
-    limit, dq = _limits(image(references, "saturation", ramp))
+    interleaving = Interleaving.of(ramp)
+    rows = slice(None) if interleaving is None else np.flatnonzero(interleaving.science)
+    limit, dq = _limits(detector_image(references, "saturation", ramp, interleaving))
     bias = np.broadcast_to(np.float32(0), limit.shape)
     if "superbias" in references:
-        bias = image(references, "superbias", ramp).data
+        bias = image(references, "superbias", ramp).data[rows]
     out = ramp.edit("groupdq", "pixeldq", "zeroframe")
-    np.bitwise_or(out.pixeldq, dq, out=out.pixeldq)
+    out.pixeldq[rows] |= dq
     nframes = int(ramp.meta.require("NFRAMES")) if options.use_readpatt else 1
     for data, groupdq in zip(out.data, out.groupdq, strict=True):
-        flag_integration(data, groupdq, limit, bias, nframes, options.n_pix_grow_sat)
+        flags = groupdq[:, rows]
+        flag_integration(data[:, rows], flags, limit, bias, nframes, options.n_pix_grow_sat)
+        if interleaving is not None:
+            groupdq[:, rows] = flags
     for frame in () if out.zeroframe is None else out.zeroframe:
-        _clear_zeroframe(frame, limit, options.n_pix_grow_sat)
+        plane = frame[rows]
+        _clear_zeroframe(plane, limit, options.n_pix_grow_sat)
+        if interleaving is not None:
+            frame[rows] = plane
     return out
 
 

@@ -10,9 +10,10 @@ from typing import Any
 from astropy.io import fits
 
 from schemas.errors import Unprocessable
-from simulator.crds_cache import CrdsCache
+from simulator.crds_cache import CrdsCache, keys
 from simulator.instruments import DETECTORS, Detector, detector
-from simulator.readout import PATTERNS, Readout, frame_time
+from simulator.irs2 import FRAME_TIME, is_irs2
+from simulator.readout import OTHERS, PATTERNS, Readout, frame_time
 from simulator.references import camera, pixels
 
 IMAGING = ("NIRCAM", "NIRISS", "FGS")
@@ -30,7 +31,7 @@ _NEEDED = (
 )
 
 
-def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0) -> None:
+def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0, ipc: bool = False) -> None:
     """Add what one exposure needs and the cache lacks; `cache.commit` makes it visible.
 
     Parameters
@@ -42,6 +43,9 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0)
         where there are such, NFRAMES, GROUPGAP, TFRAME, FILTER, PUPIL.
     dark_groups : int
         Groups of the dark, at least those of the exposure.
+    ipc : bool
+        Whether there is a reference for the coupling of neighbours, which simulated detectors lack unless
+        asked.
 
     Raises
     ------
@@ -55,11 +59,15 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0)
             "references cannot be made for it"
         )
     camera_ = _detector(header)
-    for reftype in pixels.TYPES:
-        if cache.find(camera_.instrument, reftype, (camera_.name,)) is None:
+    if camera_.instrument == "NIRSPEC":
+        cache.add_none("NIRSPEC", "refpix", (camera_.name, "N/A"))
+    types = [*pixels.TYPES, *(["ipc"] if ipc else []), *(["refpix"] if is_irs2(header["READPATT"]) else [])]
+    for reftype in types:
+        match = _match(camera_, reftype, header)
+        if cache.find(camera_.instrument, reftype, match) is None:
             path = cache.new_path(camera_.instrument, reftype, "fits")
-            pixels.write(reftype, camera_, path)
-            cache.add(camera_.instrument, reftype, (camera_.name,), path)
+            pixels.write(reftype, camera_, path, irs2=is_irs2(match[-1]))
+            cache.add(camera_.instrument, reftype, match, path)
     _add_dark(cache, camera_, header, dark_groups)
     pair = wheel_pair(header, camera_)
     if camera_.instrument in IMAGING and pair in camera.wheel_positions(camera_):
@@ -73,21 +81,23 @@ def _detector(header: dict[str, Any]) -> Detector:
             f"{header.get('FILENAME', 'the exposure')}: no references for detector {name}; "
             f"the simulator knows {', '.join(DETECTORS)}"
         )
-    if "IRS2" in str(header["READPATT"]).upper():
-        raise Unprocessable(
-            f"{header.get('FILENAME', 'the exposure')}: no references for IRS2 readout "
-            f"({header['READPATT']}); give exposures in a traditional read pattern"
-        )
     return detector(name)
+
+
+def _match(camera_: Detector, reftype: str, header: dict[str, Any]) -> tuple[str, ...]:
+    """Return what a reference file is to be matched on: NIRSpec's kinds of readout have some each."""
+    if keys(camera_.instrument, reftype) == ("DETECTOR",):
+        return (camera_.name,)
+    return camera_.name, "NRSIRS2|NRSIRS2RAPID" if is_irs2(header["READPATT"]) else "N/A"
 
 
 def readout_of(header: dict[str, Any], camera_: Detector) -> Readout:
     """Return an exposure's sampling from its keywords; a frame time that is missing is computed."""
     pattern = str(header["READPATT"]).upper()
-    nframes, groupgap = PATTERNS.get(pattern, (1, 0))
+    nframes, groupgap = (PATTERNS | OTHERS).get(pattern, (1, 0))
     shape = int(header["SUBSIZE2"]), int(header["SUBSIZE1"])
     outputs = int(header.get("NOUTPUTS") or (4 if shape == (2048, 2048) else 1))
-    tframe = float(header.get("TFRAME") or frame_time(shape, outputs))
+    tframe = float(header.get("TFRAME") or (FRAME_TIME if is_irs2(pattern) else frame_time(shape, outputs)))
     return Readout(
         pattern,
         int(header.get("NFRAMES") or nframes),

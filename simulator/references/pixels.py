@@ -6,27 +6,48 @@ from pathlib import Path
 from typing import Any
 
 import numpy as np
+from astropy.io import fits
 
 from schemas.dq import DQ
+from simulator import irs2 as interleaving
 from simulator.detector import Maps, maps
 from simulator.instruments import FULL_SIZE, Detector
 from simulator.readout import Readout
 from simulator.references.files import About, definitions, frame_keywords, image, write_fits
 
+COUPLING = 0.005
+"""Share of a pixel's signal that each of its four neighbours gets."""
 TYPES = ("mask", "saturation", "superbias", "linearity", "gain", "readnoise")
 """Types that `write` makes, full frame, for any exposure of the detector."""
 
 
-def write(reftype: str, detector: Detector, path: Path) -> None:
-    """Write one of `TYPES` for a detector."""
+def write(reftype: str, detector: Detector, path: Path, irs2: bool = False) -> None:
+    """Write one of `TYPES`, or ``ipc`` or ``refpix``, for a detector.
+
+    Parameters
+    ----------
+    reftype : str
+        CRDS's name of its type.
+    detector : Detector
+        Detector.
+    path : Path
+        File to write.
+    irs2 : bool
+        Whether it is for IRS2 readouts, which hold reference pixels between the detector's.
+    """
+    if reftype == "refpix":
+        _write_refpix(detector, path)
+        return
     model, description, extensions = _CONTENT[reftype](maps(detector))
+    if irs2:
+        extensions = [_with_interleaved(extension, detector) for extension in extensions]
     about = About(
         reftype,
         model,
         detector.instrument,
         description,
         detector,
-        frame_keywords(detector) | {"READPATT": "ANY", "EXP_TYPE": "N/A"}
+        frame_keywords(detector) | {"READPATT": "NRSIRS2" if irs2 else "ANY", "EXP_TYPE": "N/A"}
         if reftype == "superbias"
         else frame_keywords(detector),
     )
@@ -79,7 +100,39 @@ def _readnoise(pixels: Maps) -> tuple[str, str, list[Any]]:
     return "ReadnoiseModel", "Noise of correlated double sampling, DN", [image("SCI", noise)]
 
 
+def _ipc(pixels: Maps) -> tuple[str, str, list[Any]]:
+    """The kernel takes out, to first order, what each pixel gives to its four neighbours."""
+    kernel = np.zeros((3, 3), np.float32)
+    kernel[1, :] = kernel[:, 1] = [-COUPLING, 1 + 4 * COUPLING, -COUPLING]
+    return "IPCModel", "Kernel against the coupling of neighbours", [image("SCI", kernel)]
+
+
+def _with_interleaved(extension: Any, detector: Detector) -> Any:
+    if extension.name == "SCI":
+        return image("SCI", interleaving.levels(extension.data, detector))
+    others = DQ.REFERENCE_PIXEL if extension.name == "DQ" and extension.data.any() else 0
+    data = extension.data
+    return image(
+        extension.name,
+        interleaving.interleaved(data, detector, data.dtype.type(others), data.dtype.type(others)),
+    )
+
+
+def _write_refpix(detector: Detector, path: Path) -> None:
+    about = About(
+        "refpix",
+        "IRS2Model",
+        detector.instrument,
+        "Filters for interleaved reference pixels",
+        detector,
+        frame_keywords(detector) | {"READPATT": "NRSIRS2"},
+    )
+    tables = {"IRS2": interleaving.filters(), "DQ": interleaving.bad_references()}
+    write_fits(path, about, [fits.BinTableHDU(rows, name=name) for name, rows in tables.items()])
+
+
 _CONTENT = {
+    "ipc": _ipc,
     "mask": _mask,
     "saturation": _saturation,
     "superbias": _superbias,

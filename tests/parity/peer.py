@@ -1,9 +1,10 @@
 """Run the peer's Detector1 in its own interpreter: this file is a script there, and a module here.
 
-As a script: ``python peer.py FOLDER UNCAL CRDS_PATH [UNCAL CRDS_PATH]...`` writes what each step makes
-to FOLDER.
+As a script: ``python peer.py FOLDER STEPS UNCAL CRDS_PATH [UNCAL CRDS_PATH]...`` writes what it makes to
+FOLDER; STEPS is JSON, the parameters of each step.
 """
 
+import json
 import os
 import subprocess
 import sys
@@ -21,6 +22,7 @@ SUFFIX = {
 }
 """Suffix of the file that each of the peer's steps saves."""
 
+SAVING = {step: {"save_results": True} for step in SUFFIX}
 VARIABLE = "CALSTREAM_PEER_PYTHON"
 
 
@@ -29,8 +31,10 @@ def interpreter():
     return os.environ.get(VARIABLE)
 
 
-def run(caches, folder):
+def run(caches, folder, steps=None):
     """Run the peer on Level-1b files, each with its CRDS cache (a mapping), in one start.
+
+    Unless parameters of steps are given, what each step makes is saved too.
 
     Returns
     -------
@@ -41,7 +45,7 @@ def run(caches, folder):
     keep = {key: value for key, value in os.environ.items() if not key.startswith("CRDS")}
     pairs = [str(path) for pair in caches.items() for path in pair]
     done = subprocess.run(
-        [interpreter(), str(Path(__file__).resolve()), str(folder), *pairs],
+        [interpreter(), str(Path(__file__).resolve()), str(folder), json.dumps(steps or SAVING), *pairs],
         env=keep,
         cwd=folder,
         capture_output=True,
@@ -53,11 +57,10 @@ def run(caches, folder):
     return folder
 
 
-def _main(folder, pairs):
+def _main(folder, steps, pairs):
     """Import the pipeline once; the CRDS client keeps to one cache, so each has a process of its own."""
     from jwst.pipeline import Detector1Pipeline
 
-    steps = {step: {"save_results": True} for step in SUFFIX}
     for uncal, crds in zip(pairs[::2], pairs[1::2], strict=True):
         child = os.fork()
         if not child:
@@ -70,4 +73,4 @@ def _main(folder, pairs):
 
 
 if __name__ == "__main__":
-    _main(sys.argv[1], sys.argv[2:])
+    _main(sys.argv[1], json.loads(sys.argv[2]), sys.argv[3:])

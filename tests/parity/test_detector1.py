@@ -4,44 +4,16 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from processors.detector1 import DETECTOR1_NIR
-from processors.ramp_fit import RAMP_FIT, Average
-from processors.recipes import builtin, effective
-from schemas.reading import read
-from schemas.references import Window
-from streams.references import ReferenceLibrary
+from tests.parity.ours import stage1
 from tests.parity.tolerances import RAMP, RATE
 
 pytestmark = pytest.mark.peer
-STEPS = {step.name: step for step in (*DETECTOR1_NIR.steps, *RAMP_FIT.steps)}
 
 
 @pytest.fixture(scope="module")
 def ours(exposure):
     """What our steps make, by name: the ramp behind each, and the rates."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("CRDS_PATH", str(exposure.crds))
-        for variable in ("CRDS_CONTEXT", "CRDS_SERVER_URL"):
-            environment.delenv(variable, raising=False)
-        product = read(exposure.uncal)
-        keywords = {**product.meta.science, **product.meta.primary}
-        settings = effective(builtin("baseline"), STEPS, keywords, known=_others())
-        wanted = {reftype for step in STEPS.values() for reftype in step.wanted}
-        window = Window.of(product.meta.primary, product.shape[2:])
-        references = ReferenceLibrary().references(keywords, sorted(wanted), window)
-        made = {}
-        for name, step in STEPS.items():
-            product, _ = step.run(product, references, settings[name])
-            made[name] = product
-        average = Average(references)
-        average.add(product)
-        return made | {"rateints": product, "rate": average.result()}
-
-
-def _others():
-    from processors.registry import STEPS as ALL
-
-    return set(ALL) - set(STEPS)
+    return stage1(exposure)
 
 
 def _theirs(exposure, suffix):

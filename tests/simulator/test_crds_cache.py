@@ -186,13 +186,32 @@ def test_filter_offsets_cover_the_filters_of_the_channel(downlink: Path) -> None
     ("changes", "sentence"),
     [
         ({"DETECTOR": "MIRIMAGE"}, "no references for detector MIRIMAGE"),
-        ({"READPATT": "NRSIRS2RAPID"}, "IRS2"),
         ({"SUBSTRT1": None}, "lacks SUBSTRT1"),
     ],
 )
 def test_what_it_cannot_serve_is_said(tmp_path: Path, changes: dict[str, object], sentence: str) -> None:
     with pytest.raises(Unprocessable, match=sentence):
         add_exposure(CrdsCache(tmp_path), exposure_header(**changes))
+
+
+def test_irs2_readouts_have_references_of_their_own(tmp_path: Path) -> None:
+    full = {"SUBARRAY": "FULL", "SUBSTRT2": 1, "SUBSIZE2": 2048, "NGROUPS": 2}
+    headers = {name: exposure_header(READPATT=name, **full) for name in ("NRSRAPID", "NRSIRS2RAPID")}
+    cache = CrdsCache(tmp_path)
+    for header in headers.values():
+        add_exposure(cache, header)
+    cache.commit()
+    found = {n: best_references(tmp_path, match_keys(h), [*STAGE1, "refpix"]) for n, h in headers.items()}
+    plain, interleaved = found["NRSRAPID"], found["NRSIRS2RAPID"]
+    assert "N/A" in plain["refpix"].upper()
+    assert interleaved["gain"] == plain["gain"]
+    assert fits.getdata(plain["mask"], "DQ").shape == (2048, 2048)
+    for reftype, name in (("mask", "DQ"), ("superbias", "SCI")):
+        assert fits.getdata(interleaved[reftype], name).shape == (3200, 2048)
+        assert fits.getval(interleaved[reftype], "SUBSIZE2") == 2048
+    with datamodels.IRS2Model(interleaved["refpix"]) as model:
+        assert len(model.irs2_table) == 2 * 712 * 2048
+        assert model.dq_table["MASK"].tolist().count(0) == 7
 
 
 def test_a_broken_mapping_is_said(tmp_path: Path) -> None:
