@@ -83,6 +83,7 @@ one."""
 
 REFERENCE_KEYWORD: Final = {
     "mask": "R_MASK",
+    "ipc": "R_IPC",
     "saturation": "R_SATURA",
     "superbias": "R_SUPERB",
     "refpix": "R_REFPIX",

@@ -31,6 +31,8 @@ from schemas.references import (
 IMAGES: Final = {"mask": "DQ", "linearity": "COEFFS"}
 """Extension that holds the values, for the types where it is not SCI."""
 
+KERNELS: Final = frozenset({"ipc"})
+"""Types that may hold one small image for all pixels of whatever window."""
 RAMPS: Final = frozenset({"dark"})
 ERRORS: Final = frozenset({"flat"})
 """Types whose errors some step uses; those of the others are not read."""
@@ -70,6 +72,8 @@ def load(path: str | Path, reftype: str, digest: str, window: Window) -> Referen
                 common["keywords"] = dict(hdus[0].header)
                 if reftype in TABLES:
                     return TableReference(tables=_tables(hdus), **common)
+                if reftype in KERNELS and len(shape := extensions["SCI"].shape) == 2:
+                    window = Window(0, 0, shape[1], shape[0])
                 planes = _Planes(file, extensions, window)
                 if reftype in RAMPS:
                     return _ramp(planes, hdus, common)

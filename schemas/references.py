@@ -39,7 +39,8 @@ class ImageReference(Reference):
     Attributes
     ----------
     data : ndarray of float32 (ny, nx) or (nplane, ny, nx)
-        Values; for ``linearity`` the polynomial's coefficients, lowest order first. A ``mask`` has only `dq`.
+        Values; for ``linearity`` the polynomial's coefficients, lowest order first; for ``ipc`` a kernel,
+        or one for each pixel (nj, ni, ny, nx). A ``mask`` has only `dq`.
     dq : ndarray of uint32 (ny, nx)
         Flags with the standard bits.
     err : ndarray of float32 (ny, nx), optional

@@ -4,9 +4,11 @@
 functions.
 """
 
+from processors.detector1.charge_migration import charge_migration
 from processors.detector1.dark_current import dark_current
 from processors.detector1.dq_init import dq_init
 from processors.detector1.group_scale import group_scale
+from processors.detector1.ipc import ipc
 from processors.detector1.jump import jump
 from processors.detector1.linearity import linearity
 from processors.detector1.refpix import refpix
@@ -20,19 +22,23 @@ DETECTOR1_NIR = Pipeline(
         group_scale,
         dq_init,
         saturation,
+        ipc,
         superbias,
         refpix,
         linearity,
         dark_current,
+        charge_migration,
         jump,
     ),
 )
 
 __all__ = [
     "DETECTOR1_NIR",
+    "charge_migration",
     "dark_current",
     "dq_init",
     "group_scale",
+    "ipc",
     "jump",
     "linearity",
     "refpix",

@@ -12,7 +12,7 @@ from numpy.typing import NDArray
 from processors.detector1.readout import pixel_noise, read_pattern
 from processors.invalid import settle
 from processors.options import Options, option
-from processors.ramps import gls, ols
+from processors.ramps import gls, ols, zeroframe
 from processors.ramps.covariance import PixelNoise
 from processors.steps import Scope, step
 from schemas.dq import DQ
@@ -29,7 +29,8 @@ class RampFitOptions(Options):
         "gls", doc="generalised, or ordinary least squares with optimal weights"
     )
     suppress_one_group: bool = option(
-        True, doc="whether ramps with a single good group, where there are more groups, count as having none"
+        True,
+        doc="whether ramps with a single good group, or the zero frame alone, count as having none",
     )
     firstgroup: int | None = option(
         None, ge=0, unit="group", doc="groups before this one (from 0) are left out"
@@ -53,8 +54,9 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     ``gls`` is the exact solution with the covariance of the group differences (Brandt 2024a, PASP 136,
     045004). ``ols`` cuts ramps into segments at jumps and weights groups by signal to noise (Fixsen et al.
     2000, PASP 112, 1350), as the standard pipeline does by default; its Poisson variances come from the
-    median rate of all integrations, so it needs the whole exposure. Pixels are NaN and DO_NOT_USE where
-    nothing can be fitted.
+    median rate of all integrations, so it needs the whole exposure. Where single groups are not suppressed,
+    a ramp whose first group alone is good has the rate of that one, and one that is saturated from there on
+    that of its zero frame. Pixels are NaN and DO_NOT_USE where nothing can be fitted.
 
     Parameters
     ----------
@@ -111,8 +113,13 @@ def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator
         "suppress_one_group": options.suppress_one_group,
         "shares": ramp.shape[0] > 1 or ramp.meta.get("NINTS") != 1,  # one alone has no average to go into
     }
-    for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
-        yield gls.fit_slopes(data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, **how)
+    time = float(ramp.meta.require("TFRAME"))
+    for data, groupdq, frame in _integrations(ramp, options):
+        slopes = gls.fit_slopes(data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, **how)
+        if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
+            planes = (data, groupdq, frame, ramp.pixeldq)
+            slopes = zeroframe.fit_gls(slopes, pixels, planes, pattern, noise, time)
+        yield slopes
 
 
 def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[gls.Slopes]:
@@ -122,13 +129,29 @@ def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator
     )
     suppress = options.suppress_one_group
     rate = np.zeros(ramp.shape[2:])
-    for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
+    for data, groupdq, frame in _integrations(ramp, options):
         rate += ols.median_rate(data, groupdq, timing, suppress_one_group=suppress)
+        if frame is not None:
+            pixels = zeroframe.without_groups(groupdq, frame)
+            zeroframe.add_median_rate(rate, pixels, frame, timing.frame_time)
     rate /= ramp.shape[0]
-    for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
-        yield ols.fit_slopes(
+    for data, groupdq, frame in _integrations(ramp, options):
+        slopes = ols.fit_slopes(
             data, groupdq, timing, noise, pixeldq=ramp.pixeldq, rate=rate, suppress_one_group=suppress
         )
+        if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
+            planes = (data, groupdq, frame, ramp.pixeldq)
+            slopes = zeroframe.fit_ols(slopes, pixels, planes, timing, noise, rate)
+        yield slopes
+
+
+def _integrations(
+    ramp: Ramp, options: RampFitOptions
+) -> Iterator[tuple[NDArray[Any], NDArray[np.uint8], NDArray[np.float32] | None]]:
+    """Yield data, flags and zero frame of each integration; none where single groups do not count."""
+    kept = ramp.shape[1] == 1 or not options.suppress_one_group
+    frames: Any = ramp.zeroframe if kept and ramp.zeroframe is not None else [None] * ramp.shape[0]
+    yield from zip(ramp.data, ramp.groupdq, frames, strict=True)
 
 
 def _stacked(fits: Iterator[gls.Slopes], nint: int, without: set[str]) -> dict[str, NDArray[Any]]:

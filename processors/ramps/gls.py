@@ -162,6 +162,11 @@ def check_shapes(data: Float32, groupdq: NDArray[np.uint8], pattern: ReadPattern
         raise ValueError(f"the data have {data.shape[0]} groups, the read pattern {pattern.ngroups}")
 
 
+def whole_information(pattern: ReadPattern) -> NDArray[np.float64]:
+    """Return the information of a ramp without flags, for unit read noise and for unit Poisson noise."""
+    return np.array(_whole(pattern.table))
+
+
 @parallel_kernel
 def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
     ngroup, ny, nx = data.shape

@@ -4,31 +4,34 @@ import pytest
 
 from processors.detector1 import DETECTOR1_NIR
 from processors.ramp_fit import RAMP_FIT, Average
-from processors.recipes import builtin, effective
+from processors.recipes import effective
 from processors.registry import STEPS as ALL
 from schemas.reading import read
+from schemas.recipe import Recipe
 from schemas.references import Window
 from streams.references import ReferenceLibrary
 
 STEPS = {step.name: step for step in (*DETECTOR1_NIR.steps, *RAMP_FIT.steps)}
 
 
-def stage1(exposure, keep=True):
-    """Return the ramp behind each step by its name (only the last if not all are kept), and the rates."""
+def stage1(exposure, keep=True, steps=None):
+    """Return the ramp behind each step by its name (without `keep` only behind jump), and the rates."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CRDS_PATH", str(exposure.crds))
         for variable in ("CRDS_CONTEXT", "CRDS_SERVER_URL"):
             environment.delenv(variable, raising=False)
         product = read(exposure.uncal)
         keywords = {**product.meta.science, **product.meta.primary}
-        settings = effective(builtin("baseline"), STEPS, keywords, known=set(ALL) - set(STEPS))
+        recipe = Recipe(base="baseline", steps=steps or {})
+        settings = effective(recipe, STEPS, keywords, known=set(ALL) - set(STEPS))
         wanted = {reftype for step in STEPS.values() for reftype in step.wanted}
         window = Window.of(product.meta.primary, product.shape[2:])
         references = ReferenceLibrary().references(keywords, sorted(wanted), window)
         made = {}
         for name, step in STEPS.items():
             product, _ = step.run(product, references, settings[name])
-            made = {**made, name: product} if keep else {name: product}
+            if keep or name == "jump":
+                made[name] = product
         average = Average(references)
         average.add(product)
         return made | {"rateints": product, "rate": average.result()}

@@ -6,14 +6,20 @@ Meant differences, beside those of tests/parity/tolerances.py:
   readouts do; there they get flags of their own (SATURATED), and only in the second group.
 - Interleaved reference pixels that stand out are replaced in the integration in which they do; there in all
   integrations.
+- The zero frame is corrected by ipc like the groups; there it is not.
+- Read-noise variances of ramps with CHARGELOSS are those of the groups that were used; there those of the
+  ramp without these flags, so they and the errors are not compared in these pixels.
 """
+
+from dataclasses import dataclass, field
 
 import numpy as np
 import pytest
 from astropy.io import fits
 
+from simulator.crds_cache import CrdsCache
 from simulator.lamp import Lamp, write_lamp
-from simulator.references.build import add_files
+from simulator.references.build import add_exposure, header_of
 from tests.parity import peer
 from tests.parity.conftest import Exposure
 from tests.parity.ours import stage1
@@ -21,52 +27,136 @@ from tests.parity.tolerances import RATE
 
 pytestmark = pytest.mark.peer
 
+CHARGELOSS = 1 << 7
 SLIT = (("FILTER", "F100LP"), ("GRATING", "G140H"), ("FXD_SLIT", "NONE"))
-CASES = {
-    "irs2": Lamp(detector="NRS1", exp_type="NRS_IFU", pattern="NRSIRS2", ngroups=3, keywords=SLIT),
-    "irs2rapid": Lamp(
-        detector="NRS2", exp_type="NRS_MSASPEC", pattern="NRSIRS2RAPID", ngroups=2, keywords=SLIT
-    ),
+CLEAR = (("FILTER", "CLEAR"), ("PUPIL", "F150W"))
+SMALL = {"size": (128, 128), "spots": 30}
+MORE = {
+    "ramp_fit": {"suppress_one_group": False},
+    "charge_migration": {"skip": False, "signal_threshold": 20000.0},
 }
 
 
+@dataclass(frozen=True)
+class Case:
+    """An exposure, and the parameters with which both process it."""
+
+    lamp: Lamp
+    steps: dict = field(default_factory=dict)
+    ipc: bool = False
+
+
+CASES = {
+    "irs2": Case(Lamp(detector="NRS1", exp_type="NRS_IFU", pattern="NRSIRS2", ngroups=3, keywords=SLIT)),
+    "irs2rapid": Case(
+        Lamp(detector="NRS2", exp_type="NRS_MSASPEC", pattern="NRSIRS2RAPID", ngroups=2, keywords=SLIT)
+    ),
+    "nrs1": Case(
+        Lamp(
+            detector="NRS1", exp_type="NRS_FIXEDSLIT", pattern="NRSRAPID", subarray="SUB1024A",
+            corner=(1, 977), size=(1024, 32), nints=2, keywords=SLIT,
+        )
+    ),
+    "nrs2": Case(
+        Lamp(
+            detector="NRS2", exp_type="NRS_BRIGHTOBJ", pattern="NRSRAPID", subarray="SUB512",
+            corner=(1281, 993), size=(512, 32), nints=3, keywords=SLIT,
+        )
+    ),
+    "niriss": Case(
+        Lamp(
+            detector="NIS", exp_type="NIS_IMAGE", pattern="NIS", subarray="SUB128", corner=(1921, 1921),
+            zeroframe=True, nints=2, keywords=CLEAR, **SMALL,
+        )
+    ),
+    "fgs1": Case(
+        Lamp(
+            detector="GUIDER1", exp_type="FGS_IMAGE", pattern="FGSRAPID", subarray="SUB128LL", nints=2,
+            **SMALL,
+        )
+    ),
+    "fgs2": Case(
+        Lamp(
+            detector="GUIDER2", exp_type="FGS_IMAGE", pattern="FGSRAPID", subarray="SUB128CNTR",
+            corner=(961, 961), **SMALL,
+        )
+    ),
+    "nircam": Case(
+        Lamp(
+            detector="NRCBLONG", exp_type="NRC_IMAGE", pattern="SHALLOW4", subarray="SUB160", nints=2,
+            corner=(1, 1889), size=(160, 160), zeroframe=True,
+            keywords=(("FILTER", "F444W"), ("PUPIL", "CLEAR"), ("MODULE", "B"), ("CHANNEL", "LONG")),
+        ),
+        {"ramp_fit": {"suppress_one_group": False}},
+    ),
+    "ami": Case(
+        Lamp(
+            detector="NIS", exp_type="NIS_AMI", pattern="NISRAPID", subarray="SUB80", corner=(1045, 1),
+            size=(80, 80), spots=20, nints=2, zeroframe=True,
+            keywords=(("FILTER", "F480M"), ("PUPIL", "NRM")),
+        ),
+        MORE,
+    ),
+    "ipc": Case(
+        Lamp(
+            detector="NRCB1", exp_type="NRC_IMAGE", pattern="RAPID", subarray="SUB160P", corner=(1, 1),
+            keywords=(("FILTER", "F200W"), ("PUPIL", "CLEAR"), ("MODULE", "B"), ("CHANNEL", "SHORT")),
+            **SMALL,
+        ),
+        ipc=True,
+    ),
+}  # fmt: skip
+
+
 @pytest.fixture(scope="module")
-def exposures(need_peer, tmp_path_factory):
-    """Each exposure by its case, with the peer's products."""
+def exposures(need_peer, tmp_path_factory, request):
+    """Each exposure by its case, with the peer's products; cases with the same parameters in one start."""
     root = tmp_path_factory.mktemp("near-infrared")
-    found = {}
-    for number, (case, lamp) in enumerate(CASES.items(), 1):
-        name = f"jw01234{number:03d}001_02101_00001_{lamp.detector.lower()}_uncal.fits"
-        (root / case).mkdir()
-        uncal = write_lamp(lamp, root / case / name)
-        add_files(root / case / "crds", [uncal])
-        found[case] = Exposure(uncal, root / case / "crds", root / "peer")
-    peer.run({one.uncal: one.crds for one in found.values()}, root / "peer", STEPS)
+    chosen = {item.callspec.params.get("pair") for item in request.session.items if hasattr(item, "callspec")}
+    found, starts = {}, {}
+    for number, (name, case) in enumerate(CASES.items(), 1):
+        if name not in chosen:
+            continue
+        folder = root / name
+        folder.mkdir()
+        stem = f"jw01234{number:03d}001_02101_00001_{case.lamp.detector.lower()}_uncal.fits"
+        uncal = write_lamp(case.lamp, folder / stem)
+        cache = CrdsCache(folder / "crds")
+        add_exposure(cache, header_of(uncal), ipc=case.ipc)
+        cache.commit()
+        found[name] = Exposure(uncal, folder / "crds", root / "peer")
+        starts.setdefault(repr(case.steps), (case.steps, {}))[1][uncal] = folder / "crds"
+    for steps, caches in starts.values():
+        peer.run(caches, root / "peer", {"refpix": {"skip": False}, **steps})
     return found
-
-
-STEPS = {"refpix": {"save_results": True}, "linearity": {"skip": False}}
 
 
 @pytest.fixture(scope="module", params=CASES)
 def pair(request, exposures):
     """What we make of a case, and where the peer's products are."""
     exposure = exposures[request.param]
-    return stage1(exposure, keep=False), exposure
+    return request.param, stage1(exposure, keep=False, steps=CASES[request.param].steps), exposure
 
 
 @pytest.mark.parametrize("suffix", RATE)
 def test_rates(pair, suffix):
-    made, exposure = pair
-    rate, tolerance = made[suffix], RATE[suffix]
+    name, made, exposure = pair
     path = exposure.peer / f"{exposure.root}_{suffix}.fits"
+    if CASES[name].lamp.nints == 1 and suffix == "rateints":
+        suffix = "rate"
+    rate, tolerance = made[suffix], RATE[suffix]
     with fits.open(path) as theirs:
         data, err, dq = (theirs[name].data for name in ("SCI", "ERR", "DQ"))
-        both = ((rate.dq | dq.astype("u4")) & 1) == 0
-        assert both.mean() > 0.9
+        dq = dq.astype("u4")
+        data, err, dq = (plane.reshape(rate.data.shape) for plane in (data, err, dq))
+        both = ((rate.dq | dq) & 1) == 0
+        assert both.mean() > 0.85
         assert np.mean((rate.dq & 1) != (dq & 1)) <= tolerance.good
         assert np.mean(rate.dq != dq) <= tolerance.dq
-        assert (
-            np.percentile(np.abs(rate.data - data)[both] / err[both], tolerance.percentile) <= tolerance.data
-        )
-        assert np.percentile(np.abs(rate.err[both] / err[both] - 1), tolerance.percentile) <= tolerance.err
+        assert not rate.err[both & (err == 0)].any()  # both write 0 for errors above 1000 DN/s
+        both &= err > 0
+        deviation = np.abs(rate.data - data)[both] / err[both]
+        assert np.percentile(deviation, tolerance.percentile) <= tolerance.data
+        plain = both & ~(made["jump"].groupdq & CHARGELOSS).any(axis=(0, 1))
+        ratio = np.abs(rate.err[plain] / err[plain] - 1)
+        assert np.percentile(ratio, tolerance.percentile) <= tolerance.err

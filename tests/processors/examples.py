@@ -21,7 +21,11 @@ SHAPE = (4, 6, 48, 64)
 
 POINTS = np.array([3.0, 20.5, 41.25]), np.array([7.0, 18.5, 33.75])
 
-PREPARE = {"resample": ImageSet.single}
+PREPARE = {
+    "charge_migration": lambda ramp: ramp.with_meta(ramp.meta.with_primary(EXP_TYPE="NIS_IMAGE")),
+    "jump": lambda ramp: ramp.with_meta(ramp.meta.with_primary(EXP_TYPE="NRC_IMAGE")),
+    "resample": ImageSet.single,
+}
 """What stands between a step and the product of the one before it."""
 
 

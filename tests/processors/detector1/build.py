@@ -104,6 +104,7 @@ def everything(shape, seed=0, gain=2.0, readnoise=6.0):
         dark(np.arange(1, 21)[:, None, None] * rng.normal(0.05, 0.01, shape)),
         image("gain", np.full(shape, gain)),
         image("readnoise", np.full(shape, readnoise)),
+        image("ipc", [[0, -0.005, 0], [-0.005, 1.02, -0.005], [0, -0.005, 0]]),
     )
 
 
