@@ -17,7 +17,7 @@ class Mode:
     Attributes
     ----------
     stage1 : str
-        ``detector1`` for those detectors that have one.
+        ``detector1``, or ``guider`` for what the guiders see.
     stage2, stage3 : str
         For example ``image2`` and ``image3``.
     """
@@ -52,10 +52,15 @@ MODES: Final[dict[str, Mode]] = {
         (
             "MIR_IMAGE", "MIR_TACQ", "MIR_TACONFIRM", "MIR_LYOT", "MIR_4QPM", "MIR_LRS-FIXEDSLIT",
             "MIR_LRS-SLITLESS", "MIR_MRS", "MIR_DARKALL", "MIR_DARKIMG", "MIR_DARKMRS", "MIR_FLATIMAGE",
-            "MIR_FLATIMAGE-EXT", "MIR_FLATMRS", "MIR_FLATMRS-EXT", "MIR_CORONCAL", "FGS_ID-IMAGE",
-            "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE",
+            "MIR_FLATIMAGE-EXT", "MIR_FLATMRS", "MIR_FLATMRS-EXT", "MIR_CORONCAL",
         ),
         Mode(),
+    ),
+    **dict.fromkeys(
+        (
+            "FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE",
+        ),
+        Mode("guider"),
     ),
 }  # fmt: skip
 """By EXP_TYPE; all that JWST has, with the stages that are built."""

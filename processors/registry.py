@@ -5,6 +5,7 @@ from __future__ import annotations
 from typing import Final
 
 from processors.detector1 import DETECTOR1_NIR
+from processors.guider import guider_cds
 from processors.image2 import IMAGE2
 from processors.image3 import resample, source_catalog
 from processors.ramp_fit import RAMP_FIT, average_integrations
@@ -16,6 +17,7 @@ STEPS: Final[dict[str, Step]] = {
         *DETECTOR1_NIR.steps,
         *RAMP_FIT.steps,
         average_integrations,
+        guider_cds,
         *IMAGE2.steps,
         resample,
         source_catalog,

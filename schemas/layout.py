@@ -5,7 +5,7 @@ from __future__ import annotations
 from dataclasses import dataclass
 from typing import Final
 
-from schemas.products import Product, Ramp, Rate, Resampled, Segmentation
+from schemas.products import Guider, Product, Ramp, Rate, Resampled, Segmentation
 
 VERSION: Final = 1
 """Grows when a layout changes in a way that a reader must know of."""
@@ -79,6 +79,15 @@ RAMP: Final = Layout(
 )
 IMAGE: Final = Layout(Rate, "ImageModel", _RATE_PLANES)
 CUBE: Final = Layout(Rate, "CubeModel", _RATE_PLANES)
+GUIDER: Final = Layout(
+    Guider,
+    "GuiderCalModel",
+    (
+        Plane("data", "SCI", "f4", unit="count"),
+        Plane("err", "ERR", "f4", unit="count"),
+        Plane("dq", "DQ", "u4", per_integration=False),
+    ),
+)
 RESAMPLED: Final = Layout(
     Resampled,
     "ImageModel",
@@ -99,6 +108,7 @@ BY_NAME: Final = {
     "ramp": RAMP,
     "image": IMAGE,
     "cube": CUBE,
+    "guider": GUIDER,
     "resampled": RESAMPLED,
     "segmentation": SEGMENTATION,
 }

@@ -134,6 +134,23 @@ class Rate(Product):
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class Guider(Product):
+    """Images of a guider: identification, acquisition, tracking, fine guiding.
+
+    Attributes
+    ----------
+    data, err : ndarray of float32 (nimage, ny, nx)
+        Count rate in DN/s and its standard error.
+    dq : ndarray of uint32 (ny, nx)
+        Flags of each pixel, the same for all images. Flagged pixels keep their values.
+    """
+
+    data: Float32
+    err: Float32
+    dq: Flags32
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Resampled(Product):
     """An image on a rectified grid, made of one exposure or of many.
 
@@ -184,10 +201,11 @@ class Catalogue(Product):
     sources: QTable
 
 
-def concatenate(blocks: Sequence[Ramp | Rate]) -> Ramp | Rate:
+def concatenate(blocks: Sequence[Ramp | Rate | Guider]) -> Ramp | Rate | Guider:
     """Join blocks of integrations, given in order, into one product.
 
-    Flags of pixels (`Ramp.pixeldq`) are joined by OR, so that any division into blocks gives the same.
+    Flags of pixels (`Ramp.pixeldq`, `Guider.dq`) are joined by OR, so that any division into blocks gives the
+    same.
     """
     first = blocks[0]
     if len(blocks) == 1:
@@ -195,8 +213,9 @@ def concatenate(blocks: Sequence[Ramp | Rate]) -> Ramp | Rate:
     joined: dict[str, Any] = {}
     for name, array in first.arrays().items():
         parts = [getattr(block, name) for block in blocks]
-        if name in ("pixeldq", "area", "average_dark_current"):
-            joined[name] = np.bitwise_or.reduce(parts) if name == "pixeldq" else array
+        flags = name == "pixeldq" or (name == "dq" and isinstance(first, Guider))
+        if flags or name in ("area", "average_dark_current"):
+            joined[name] = np.bitwise_or.reduce(parts) if flags else array
         else:
             joined[name] = np.concatenate(parts)
     return replace(first, **joined)

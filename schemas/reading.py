@@ -33,7 +33,7 @@ STRUCTURAL: Final = (
 TABLES: Final = ("GROUP", "INT_TIMES", "PIXEL_MAPS")
 """Tables that travel with a product."""
 
-_AXES: Final = {"raw": 4, "ramp": 4, "cube": 3, "image": 2, "resampled": 2, "segmentation": 2}
+_AXES: Final = {"raw": 4, "ramp": 4, "cube": 3, "guider": 3, "image": 2, "resampled": 2, "segmentation": 2}
 _BLOCKED: Final = ("raw", "ramp", "cube")
 _BY_SUFFIX: Final = {
     "uncal": "raw",
@@ -57,7 +57,7 @@ def read(path: str | Path) -> Product:
 
     Returns
     -------
-    Ramp, Rate, Resampled or Segmentation
+    Ramp, Rate, Guider, Resampled or Segmentation
 
     Raises
     ------
@@ -176,7 +176,8 @@ class ProductFile:
             parts: dict[str, Any] = {p.attribute: self._read_plane(p, first, stop) for p in found}
             meta = self._with_wcs(self.meta)
         for attribute in self.missing_flags():
-            shape = parts["data"].shape[-2:] if attribute == "pixeldq" else parts["data"].shape
+            whole = attribute == "pixeldq" or self.layout_name == "guider"
+            shape = parts["data"].shape[-2:] if whole else parts["data"].shape
             parts[attribute] = np.zeros(shape, np.uint8 if attribute == "groupdq" else np.uint32)
         if self.layout_name in _BLOCKED:
             parts["first_integration"] = first
@@ -228,6 +229,8 @@ class ProductFile:
         axes = len(self.shape)
         by_suffix = _BY_SUFFIX.get(suffix_of(str(self.path)))
         guess = {4: "ramp" if "GROUPDQ" in self._hdus else "raw", 3: "cube", 2: "image"}.get(axes)
+        if guess == "cube" and self._by_datamodl() == "guider":
+            guess = "guider"
         if guess == "image" and "CON" in self._hdus:
             guess = "resampled"
         if guess == "image" and "segmentation" in (by_suffix, self._by_datamodl()):
@@ -242,7 +245,8 @@ class ProductFile:
 
     def _by_datamodl(self) -> str:
         known = self._hdus["PRIMARY"].header.get("DATAMODL")
-        return "segmentation" if known == layouts.SEGMENTATION.datamodl else ""
+        kinds = ("segmentation", "guider")
+        return next((name for name in kinds if known == layouts.BY_NAME[name].datamodl), "")
 
     def _check(self) -> None:
         for plane in self.layout.planes:

@@ -76,10 +76,10 @@ def exposure(case: Case) -> Ramp:
     steps[0, 3, 6, 8] += 3000
     data = (1000 + np.cumsum(steps, axis=1)).astype(np.float32)
     header = {
-        "INSTRUME": "NIRCAM", "SUBARRAY": "WARM", "READPATT": "RAPID", "NOUTPUTS": case.amplifiers,
-        "NFRAMES": case.frames, "FRMDIVSR": case.frames + 1, "GROUPGAP": 0, "TFRAME": 10.0, "TGROUP": 20.0,
-        "NGROUPS": ngroup, "NINTS": nint, "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": nx, "SUBSIZE2": ny,
-        "FASTAXIS": 1, "SLOWAXIS": 2,
+        "INSTRUME": "NIRISS", "EXP_TYPE": "NIS_IMAGE", "SUBARRAY": "WARM", "READPATT": "RAPID",
+        "NOUTPUTS": case.amplifiers, "NFRAMES": case.frames, "FRMDIVSR": case.frames + 1, "GROUPGAP": 0,
+        "TFRAME": 10.0, "TGROUP": 20.0, "NGROUPS": ngroup, "NINTS": nint, "SUBSTRT1": 1, "SUBSTRT2": 1,
+        "SUBSIZE1": nx, "SUBSIZE2": ny, "FASTAXIS": 1, "SLOWAXIS": 2,
     }  # fmt: skip
     return Ramp(
         meta=Meta(primary=Keywords(header)),
@@ -121,6 +121,7 @@ def references(frames: int) -> References:
             "dark": dark,
             "gain": plain("gain", 2 * flat),
             "readnoise": plain("readnoise", 10 * flat),
+            "ipc": plain("ipc", np.eye(3)),
         }
     )
 

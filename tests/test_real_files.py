@@ -113,12 +113,29 @@ def test_again_is_up_to_date(niriss: tuple[Path, str], real: Path) -> None:
     assert "up to date" in again.stdout
 
 
-def test_guider_files_stop_at_raw_and_say_why(real: Path, niriss: tuple[Path, str], tmp_path: Path) -> None:
-    """No stage takes FGS_ACQ1 yet: a file goes as far as there are stages, which is no failure."""
-    crds = niriss[0].parent / "cache"
-    done = calstream("run", real / GUIDER, "--out", tmp_path / "out", crds=crds, folder=tmp_path)
-    last = done.stdout.splitlines()[-1]
-    assert last.startswith("jw01019001001_gs-acq1_2022117003102: stopped at raw")
-    assert "there is no stage for FGS_ACQ1" in last
-    assert (done.returncode, done.stderr) == (0, "")
-    assert not [path for path in (tmp_path / "out").glob("*") if path.is_file()]
+def test_guider_files_go_to_cal(real: Path, tmp_path: Path) -> None:
+    """Rates times the group time are the differences of the raw groups, and the star is where it is said."""
+    from stdatamodels.jwst import datamodels
+
+    crds, out = tmp_path / "cache", tmp_path / "out"
+    made = calstream("simulate", "references", real / GUIDER, "--crds", crds, crds=crds, folder=tmp_path)
+    assert made.returncode == 0, made.stderr
+    done = calstream("run", real / GUIDER, "--out", out, crds=crds, folder=tmp_path)
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
+    path = out / "jw01019001001_gs-acq1_2022117003102_cal.fits"
+    assert [file for file in out.glob("*") if file.is_file()] == [path]
+    cal = read(path)
+    with fits.open(real / GUIDER) as raw, fits.open(next(crds.rglob("*_flat_*.fits"))) as flat:
+        groups = raw["SCI"].data.astype(float)
+        corner = raw[0].header["SUBSTRT2"] - 1, raw[0].header["SUBSTRT1"] - 1
+        response = flat["SCI"].data[corner[0] :, corner[1] :][:128, :128]
+    counts = cal.data * cal.meta.require("TGROUP") * response
+    np.testing.assert_allclose(counts, groups[:, 1] - groups[:, 0], atol=0.02)
+    stars = [(97, 65)] * 3 + [(93, 62)] * 3
+    assert [np.unravel_index(np.argmax(image), image.shape) for image in counts] == stars
+    peaks = [image[star] for image, star in zip(counts, stars, strict=True)]
+    assert (round(min(peaks)), round(max(peaks))) == (39595, 41266)
+    assert cal.meta.get("S_GUICDS") == cal.meta.get("S_FLAT") == "COMPLETE"
+    with datamodels.open(path, strict_validation=True) as model:
+        assert type(model) is datamodels.GuiderCalModel
+        model.validate()

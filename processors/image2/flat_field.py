@@ -12,12 +12,12 @@ from processors.invalid import require_values
 from processors.options import Options
 from processors.steps import step
 from schemas.dq import DQ
-from schemas.products import Rate
+from schemas.products import Guider, Rate
 from schemas.references import ImageReference, References
 
 
 @step(references=("flat",), options=Options, status="S_FLAT")
-def flat_field(rate: Rate, references: References, options: Options) -> Rate:
+def flat_field(rate: Rate | Guider, references: References, options: Options) -> Rate | Guider:
     """Divide an image by the flat field.
 
     Pixels that the flat does not know (NaN, zero, NO_FLAT_FIELD or DO_NOT_USE) become NaN and DO_NOT_USE. The
@@ -26,7 +26,7 @@ def flat_field(rate: Rate, references: References, options: Options) -> Rate:
 
     Parameters
     ----------
-    rate : Rate
+    rate : Rate or Guider
         Count rates, DN/s.
     references : References
         ``flat``: relative response, its error and its flags.
@@ -35,11 +35,13 @@ def flat_field(rate: Rate, references: References, options: Options) -> Rate:
 
     Returns
     -------
-    Rate
-        With `var_flat`.
+    Rate or Guider
+        With `var_flat`; guiders' images have it in their error, and keep values of flagged pixels.
     """
     reference = references.image("flat")
     flat, dq = usable_flat(reference)
+    if isinstance(rate, Guider):
+        return _guiders(rate, flat, dq, _relative_variance(reference, flat))
     out = rate.edit("data", "err", "dq", "var_poisson", "var_rnoise")
     np.divide(out.data, flat, out=out.data)
     relative = _relative_variance(reference, flat)
@@ -51,6 +53,16 @@ def flat_field(rate: Rate, references: References, options: Options) -> Rate:
     np.sqrt(np.add(out.err, var_flat, out=out.err), out=out.err)
     out.dq[...] |= dq
     return blank_unusable(replace(out, var_flat=var_flat))
+
+
+def _guiders(
+    images: Guider, flat: NDArray[np.float32], dq: NDArray[np.uint32], relative: NDArray[np.float32]
+) -> Guider:
+    out = images.edit("data", "err", "dq")
+    np.divide(out.data, flat, out=out.data)
+    out.err[...] = np.sqrt(np.square(out.err / flat) + np.square(out.data) * relative)
+    out.dq[...] |= dq
+    return out
 
 
 def usable_flat(reference: ImageReference) -> tuple[NDArray[np.float32], NDArray[np.uint32]]:

@@ -9,8 +9,12 @@ from schemas.errors import UsageError
 ASSOCIATOR: Final = "associator"
 
 STAGES: Final[dict[str, tuple[str, ...]]] = {
-    "detector1": ("streams.stages.table:DETECTOR1",),
-    "detector1+ramp_fit": ("streams.stages.table:RAW_TO_RATE", "streams.stages.table:DETECTOR1"),
+    "detector1": ("streams.stages.table:DETECTOR1", "streams.stages.table:GUIDER"),
+    "detector1+ramp_fit": (
+        "streams.stages.table:RAW_TO_RATE",
+        "streams.stages.table:DETECTOR1",
+        "streams.stages.table:GUIDER",
+    ),
     "ramp_fit": ("streams.stages.table:RAMP_FIT",),
     "image2": ("streams.stages.table:IMAGE2",),
     "image3": ("streams.stages.table:IMAGE3",),

@@ -6,12 +6,16 @@ from typing import Final
 
 from processors.modes import MODES
 from schemas.errors import UsageError
-from streams.stages import detector, imaging
+from streams.stages import detector, guiding, imaging
 from streams.stages.stage import Stage, fuse
 
 
 def _is_stage1(exp_type: str) -> bool:
-    return exp_type in MODES and bool(MODES[exp_type].stage1)
+    return exp_type in MODES and MODES[exp_type].stage1 == "detector1"
+
+
+def _is_guider(exp_type: str) -> bool:
+    return exp_type in MODES and MODES[exp_type].stage1 == "guider"
 
 
 def _is_image2(exp_type: str) -> bool:
@@ -42,6 +46,16 @@ RAMP_FIT: Final = Stage(
     outputs=detector.rate_outputs,
     compute=detector.ramp_fit,
 )
+GUIDER: Final = Stage(
+    name="guider",
+    source="raw",
+    target="cal",
+    pipeline="guider",
+    accepts=_is_guider,
+    steps=guiding.guider_steps,
+    outputs=guiding.guider_outputs,
+    compute=guiding.guider,
+)
 IMAGE2: Final = Stage(
     name="image2",
     source="rate",
@@ -64,7 +78,7 @@ IMAGE3: Final = Stage(
 )
 RAW_TO_RATE: Final = fuse(DETECTOR1, RAMP_FIT, detector.raw_to_rate)
 
-STAGES: Final = (DETECTOR1, RAMP_FIT, IMAGE2, IMAGE3)
+STAGES: Final = (DETECTOR1, RAMP_FIT, GUIDER, IMAGE2, IMAGE3)
 """In the order of the road."""
 
 

@@ -11,7 +11,7 @@ from astropy.table import Table
 from processors.image3 import ImageSet
 from processors.registry import STEPS
 from schemas.products import Product, Ramp, Rate
-from schemas.references import References
+from schemas.references import References, TableReference
 from tests.processors.detector1 import build
 from tests.processors.image2 import scenes
 from tests.processors.image3 import fields as mosaics
@@ -36,7 +36,8 @@ def references() -> References:
     flat = rng.normal(1, 0.02, pixels)
     flat[5, 5], flat[6, 6] = np.nan, 0
     gain = build.references(build.image("gain", np.full(pixels, 2.0), GAINFACT=1.5))
-    held = [build.everything(pixels), gain, mosaics.catalogue_references()]
+    refpix = TableReference(reftype="refpix", name="test_refpix.fits", digest="0" * 64, tables={})
+    held = [build.everything(pixels), build.references(refpix), gain, mosaics.catalogue_references()]
     held.append(scenes.references(pixels, flat=scenes.image_reference("flat", flat, 0.001 * np.abs(flat))))
     every = {name: found[name] for found in held for step in STEPS.values() for name in step.wanted
              if name in found}  # fmt: skip
@@ -65,10 +66,24 @@ def raw(seed: int = 1, nint: int = SHAPE[0]) -> Ramp:
     return replace(ramp, meta=meta, data=data, zeroframe=data[:, 0].copy())
 
 
+def guided(seed: int = 1, nint: int = SHAPE[0]) -> Ramp:
+    """What a guider reads to acquire its star."""
+    ramp = raw(seed, nint)
+    meta = ramp.meta.with_primary(INSTRUME="FGS", EXP_TYPE="FGS_ACQ1", NGROUPS=2)
+    return replace(ramp, meta=meta, zeroframe=None, data=ramp.data[:, :2], groupdq=ramp.groupdq[:, :2])
+
+
+BESIDE = {"guider_cds": guided}
+"""Steps that do not take what the one before makes, and what they are given; nobody takes what they make."""
+
+
 def road(seed: int = 1, nint: int = SHAPE[0]) -> dict[str, Product]:
     """What each registered step is given on the way from a raw exposure to a catalogue."""
     given, product = {}, raw(seed, nint)
     for name, step in STEPS.items():
+        if name in BESIDE:
+            given[name] = BESIDE[name](seed, nint)
+            continue
         product = PREPARE.get(name, lambda same: same)(product)
         given[name] = product
         product = step(product, REFERENCES)

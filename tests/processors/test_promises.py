@@ -22,7 +22,7 @@ from processors.steps import StepSettings
 from schemas.errors import CalstreamError
 from schemas.keywords import REFERENCE_KEYWORD
 from schemas.products import Product, concatenate
-from tests.processors.examples import REFERENCES, SHAPE, contents, cut, road
+from tests.processors.examples import BESIDE, REFERENCES, SHAPE, contents, cut, road
 
 EVERY = pytest.mark.parametrize("name", STEPS)
 OPTIONS = [(name, option) for name, step in STEPS.items() for option in step.options_type.model_fields]
@@ -136,7 +136,8 @@ def integrations(name: str) -> Product:
         return product
     product = given["average_integrations"]
     names = list(STEPS)
-    between = [STEPS[n] for n in names[names.index("average_integrations") + 1 : names.index(name)]]
+    after = names[names.index("average_integrations") + 1 : names.index(name)]
+    between = [STEPS[n] for n in after if n not in BESIDE]
     return Pipeline("between", tuple(between))(product, REFERENCES)
 
 
