@@ -9,17 +9,20 @@ import numpy as np
 
 from schemas.dq import DQ
 from simulator.detector import Maps, maps
-from simulator.instruments import FULL_SIZE, Detector
+from simulator.instruments import Detector
 from simulator.readout import Readout
 from simulator.references.files import About, definitions, frame_keywords, image, write_fits
 
 TYPES = ("mask", "saturation", "superbias", "linearity", "gain", "readnoise")
-"""Types that `write` makes, full frame, for any exposure of the detector."""
+"""Types that `write` makes, full frame, for any exposure of the detector; MIRI has no superbias."""
 
 
 def write(reftype: str, detector: Detector, path: Path) -> None:
     """Write one of `TYPES` for a detector."""
-    model, description, extensions = _CONTENT[reftype](maps(detector))
+    pixels = maps(detector)
+    model, description, extensions = _CONTENT[reftype](pixels)
+    if reftype == "readnoise" and detector.mid_infrared:
+        extensions[0].data *= _stretch(pixels)
     about = About(
         reftype,
         model,
@@ -79,6 +82,12 @@ def _readnoise(pixels: Maps) -> tuple[str, str, list[Any]]:
     return "ReadnoiseModel", "Noise of correlated double sampling, DN", [image("SCI", noise)]
 
 
+def _stretch(pixels: Maps) -> Any:
+    """Return by how much the linearity correction stretches noise at the pedestal of MIRI's ramps."""
+    sensitive = ~pixels.reference_pixels
+    return 1 + sensitive * pixels.bias * (2 * pixels.quadratic + 3 * pixels.cubic * pixels.bias)
+
+
 _CONTENT = {
     "mask": _mask,
     "saturation": _saturation,
@@ -127,8 +136,3 @@ def write_dark(detector: Detector, header: dict[str, Any], readout: Readout, pat
     )
     dq = np.zeros(rate.shape, dtype=np.uint32)
     write_fits(path, about, [image("SCI", data), image("DQ", dq), definitions()])
-
-
-def full_frame_header() -> dict[str, Any]:
-    """Return the subarray keywords of a full frame."""
-    return {"SUBARRAY": "FULL", "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": FULL_SIZE, "SUBSIZE2": FULL_SIZE}
