@@ -28,6 +28,7 @@ class Mode:
 
 
 _NIR = Mode("detector1")
+_MIR = Mode("detector1")
 _NIR_IMAGE = Mode("detector1", "image2", "image3")
 
 MODES: Final[dict[str, Mode]] = {
@@ -54,6 +55,10 @@ MODES: Final[dict[str, Mode]] = {
             "MIR_LRS-SLITLESS", "MIR_MRS", "MIR_DARKALL", "MIR_DARKIMG", "MIR_DARKMRS", "MIR_FLATIMAGE",
             "MIR_FLATIMAGE-EXT", "MIR_FLATMRS", "MIR_FLATMRS-EXT", "MIR_CORONCAL",
         ),
+        _MIR,
+    ),
+    **dict.fromkeys(
+        ("FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE"),
         Mode(),
     ),
     **dict.fromkeys(

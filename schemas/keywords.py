@@ -67,7 +67,7 @@ SCIENCE_KEYWORDS: Final = (
     "PIXAR_SR", "PIXAR_A2", "GAINFACT", "PXSCLRT", "XPOSURE", "TEXPTIME", "APERNAME", "LAMP", "OPMODE",
     "PREIMAGE", "TSOVISIT", "BKGDTARG", "IS_PSF", "MSAMETFL", "MSAMETID", "FRMDIVSR", "NOUTPUTS",
     "DRPFRMS2", "ZEROFRAM", "TMEASURE", "BKGLEVEL", "BKGSUB", "S_GANSCL", "S_REGION", "RESWHT", "PIXFRAC",
-    "KERNEL", "NOISECOR",
+    "KERNEL", "NOISECOR", "INT1SKIP", "INT2SKIP",
 )  # fmt: skip
 """Keywords that say what the data are. Only these enter a content digest: others tell how they were made."""
 
@@ -88,6 +88,9 @@ REFERENCE_KEYWORD: Final = {
     "superbias": "R_SUPERB",
     "refpix": "R_REFPIX",
     "linearity": "R_LINEAR",
+    "emicorr": "R_MIREMI",
+    "reset": "R_RESET",
+    "rscd": "R_RSCD",
     "dark": "R_DARK",
     "gain": "R_GAIN",
     "readnoise": "R_READNO",

@@ -33,12 +33,12 @@ IMAGES: Final = {"mask": "DQ", "linearity": "COEFFS"}
 
 KERNELS: Final = frozenset({"ipc"})
 """Types that may hold one small image for all pixels of whatever window."""
-RAMPS: Final = frozenset({"dark"})
+RAMPS: Final = frozenset({"dark", "reset"})
 ERRORS: Final = frozenset({"flat"})
 """Types whose errors some step uses; those of the others are not read."""
 
-TABLES: Final = frozenset({"photom", "apcorr", "refpix"})
-MODELS: Final = frozenset({"distortion", "filteroffset", "abvegaoffset"})
+TABLES: Final = frozenset({"photom", "apcorr", "refpix", "rscd"})
+MODELS: Final = frozenset({"distortion", "filteroffset", "abvegaoffset", "emicorr"})
 
 
 def load(path: str | Path, reftype: str, digest: str, window: Window) -> Reference:
@@ -228,11 +228,11 @@ def _image(planes: _Planes, hdus: Any, common: Mapping[str, Any]) -> ImageRefere
 
 
 def _ramp(planes: _Planes, hdus: Any, common: Mapping[str, Any]) -> RampReference:
-    *_, ngroup, ny, nx = planes.shape("SCI")
+    *integrations, ngroup, ny, nx = planes.shape("SCI")
     _corner(planes.file, hdus[0].header, planes.extensions["SCI"].shape[-2:], planes.window)
     dq = _no_flags((ny, nx))
     if planes.has("DQ"):
-        dq = _standard_bits(hdus, planes.plane("DQ", 0, np.uint32))
+        dq = _standard_bits(hdus, _flags_of_all(planes))
     keywords = common["keywords"]
     return RampReference(
         ngroup=ngroup,
@@ -241,8 +241,19 @@ def _ramp(planes: _Planes, hdus: Any, common: Mapping[str, Any]) -> RampReferenc
         dq=dq,
         group=planes.group,
         average_dark_current=_average_dark_current(planes, keywords, (ny, nx)),
+        nint=math.prod(integrations),
         **common,
     )
+
+
+def _flags_of_all(planes: _Planes) -> NDArray[np.uint32]:
+    """Return the flags that a pixel has in any integration: each has them in its first plane."""
+    *integrations, ngroup, _, _ = (1, 1, *planes.shape("DQ"))
+    firsts = range(0, math.prod(integrations) * ngroup, ngroup) if len(integrations) > 2 else (0,)
+    dq: NDArray[np.uint32] = planes.plane("DQ", 0, np.uint32)
+    for index in firsts[1:]:
+        dq |= planes.plane("DQ", index, np.uint32)
+    return dq
 
 
 def _average_dark_current(

@@ -59,13 +59,15 @@ class RampReference(Reference):
     Attributes
     ----------
     ngroup, nframes, groupgap : int
-        Number of groups, and how each was made.
+        Number of groups of an integration, and how each was made.
     dq : ndarray of uint32 (ny, nx)
         Flags with the standard bits.
     group : callable
-        ``group(i)`` returns group `i` as ndarray of float32 (ny, nx), DN.
+        ``group(i)`` returns group `i` as ndarray of float32 (ny, nx), DN; those of later integrations follow.
     average_dark_current : ndarray of float32 (ny, nx), optional
         Mean dark current, electrons per second.
+    nint : int
+        Number of integrations that differ; an exposure's further ones are like the last.
     """
 
     ngroup: int
@@ -74,6 +76,7 @@ class RampReference(Reference):
     dq: NDArray[np.uint32]
     group: Callable[[int], NDArray[np.float32]]
     average_dark_current: NDArray[np.float32] | None = None
+    nint: int = 1
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

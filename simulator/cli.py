@@ -9,8 +9,9 @@ import typer
 from typer.core import TyperGroup
 
 from schemas.errors import UsageError
+from simulator import midinfrared
 from simulator.downlink import write_downlink
-from simulator.observation import EXP_TYPES, Request
+from simulator.observation import EXP_TYPES, USUAL, Request
 from simulator.readout import PATTERNS
 from simulator.references.build import add_files
 
@@ -38,17 +39,36 @@ def _names(value: str) -> tuple[str, ...]:
     return tuple(name.strip().upper() for name in value.split(",") if name.strip())
 
 
+def _usual(what: str) -> str:
+    """Return the values of an option that each exposure type has unless said."""
+    values = {name: getattr(usual, what) for name, usual in USUAL.items()}
+    return "; ".join(f"{name}: {v if isinstance(v, str) else ','.join(v)}" for name, v in values.items())
+
+
 @simulate.command("exposure", hidden=True)
 def exposure(
     exp_type: Annotated[str, typer.Argument(help=f"One of {', '.join(EXP_TYPES)}.", show_default=False)],
     out: Annotated[Path, typer.Option(help="Folder for the files.", show_default=False)],
-    detectors: Annotated[str, typer.Option(help="Detectors, separated by commas.")] = "NRCA1,NRCA3",
-    filter_: Annotated[str, typer.Option("--filter", help="Bandpass.")] = "F200W",
-    subarray: Annotated[str, typer.Option(help="FULL or a subarray that the SIAF knows.")] = "SUB320",
+    detectors: Annotated[
+        str | None, typer.Option(help="Detectors, separated by commas.", show_default=_usual("detectors"))
+    ] = None,
+    filter_: Annotated[
+        str | None, typer.Option("--filter", help="Bandpass.", show_default=_usual("filter"))
+    ] = None,
+    subarray: Annotated[
+        str | None,
+        typer.Option(help="FULL or a subarray that the SIAF knows.", show_default=_usual("subarray")),
+    ] = None,
     dithers: Annotated[int, typer.Option(help="Number of dither positions.")] = 4,
     ngroups: Annotated[int, typer.Option(help="Groups per integration.")] = 6,
     nints: Annotated[int, typer.Option(help="Integrations per exposure.")] = 1,
-    readpatt: Annotated[str, typer.Option(help=f"Read pattern: {', '.join(PATTERNS)}.")] = "RAPID",
+    readpatt: Annotated[
+        str | None,
+        typer.Option(
+            help=f"Read pattern: {', '.join(PATTERNS)}; of MIRI {', '.join(midinfrared.PATTERNS)}.",
+            show_default=_usual("pattern"),
+        ),
+    ] = None,
     seed: Annotated[int, typer.Option(help="Another seed is another sky and other noise.")] = 1,
     sources: Annotated[
         int | None, typer.Option(help="Sources at most.", show_default="as many as fit")
@@ -58,14 +78,15 @@ def exposure(
     ] = 0,
 ) -> None:
     """Simulate exposures: Level-1b files, their truth, the CRDS cache and env.sh."""
-    if not _names(detectors):
+    if detectors is not None and not _names(detectors):
         raise UsageError("no detector was given")
+    usual = USUAL.get(exp_type.upper(), next(iter(USUAL.values())))
     request = Request(
         exp_type.upper(),
-        _names(detectors),
-        filter_.upper(),
-        subarray.upper(),
-        readpatt.upper(),
+        usual.detectors if detectors is None else _names(detectors),
+        (filter_ or usual.filter).upper(),
+        (subarray or usual.subarray).upper(),
+        (readpatt or usual.pattern).upper(),
         ngroups,
         nints,
         dithers,
@@ -84,6 +105,6 @@ def references(
         int, typer.Option(help="Groups of the darks, at least those of each exposure.")
     ] = 0,
 ) -> None:
-    """Write a CRDS cache that serves given near-infrared exposures."""
+    """Write a CRDS cache that serves given exposures."""
     context = add_files(crds, files, dark_groups)
     typer.echo(f"export CRDS_PATH={crds.resolve()}  # operational context {context}")

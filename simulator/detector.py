@@ -1,4 +1,4 @@
-"""A near-infrared detector: its pixel maps, and the ramp that a rate image makes on it.
+"""A detector: its pixel maps, and the ramp that a rate image makes on a near-infrared one.
 
 Forward from physics: photons and dark current arrive (Poisson, shared by all later reads), cosmic rays hit,
 the well fills, the pixel's response bends, the bias and its drifts and the read noise come on top, and the
@@ -84,53 +84,59 @@ class Maps:
 def maps(detector: Detector) -> Maps:
     """Return the full-frame maps of a detector; they depend on its name only."""
     rng = generator("detector", detector.name)
-    shape = (FULL_SIZE, FULL_SIZE)
-    dq = _bad_pixels(rng, shape)
+    shape = detector.shape
+    dq = _bad_pixels(rng, shape, rows=not detector.mid_infrared)
     reference = (dq & np.uint32(DQ.REFERENCE_PIXEL)) != 0
-    response = 1 + _smooth(rng, 0.02) + np.float32(0.004) * _normal(rng, shape)
+    response = 1 + _smooth(rng, 0.02, shape) + np.float32(0.004) * normal(rng, shape)
     response[(dq & np.uint32(DQ.DEAD)) != 0] = 0.05
-    dark = np.float32(detector.dark) * np.exp(np.float32(0.3) * _normal(rng, shape))
+    dark = np.float32(detector.dark) * np.exp(np.float32(0.3) * normal(rng, shape))
     dark[(dq & np.uint32(DQ.HOT)) != 0] = 20.0
     dark[(dq & np.uint32(DQ.WARM)) != 0] = 0.2
     dark[reference] = 0
     response[reference] = 1
-    columns = np.where(np.arange(FULL_SIZE) % 2, 40, -40).astype(np.float32)
-    bias = detector.bias + _smooth(rng, 300.0) + np.float32(25) * _normal(rng, shape)
+    columns = np.where(np.arange(shape[detector.amplifier_axis]) % 2, 40, -40).astype(np.float32)
+    bias = detector.bias + _smooth(rng, 300.0, shape) + np.float32(25) * normal(rng, shape)
     bias += columns if detector.amplifier_axis == 1 else columns[:, None]
     return Maps(
-        gain=detector.gain * (1 + _smooth(rng, 0.01)),
-        read_noise=np.float32(detector.read_noise) * (1 + np.float32(0.05) * _normal(rng, shape)),
+        gain=detector.gain * (1 + _smooth(rng, 0.01, shape)),
+        read_noise=np.float32(detector.read_noise) * (1 + np.float32(0.05) * normal(rng, shape)),
         bias=bias,
         dark=dark,
         response=response,
-        quadratic=np.float32(8e-7) * (1 + np.float32(0.05) * _normal(rng, shape)),
-        cubic=np.float32(2e-12) * (1 + np.float32(0.05) * _normal(rng, shape)),
-        well=np.float32(detector.well) * (1 + np.float32(0.01) * _normal(rng, shape)),
+        quadratic=np.float32(8e-7) * (1 + np.float32(0.05) * normal(rng, shape)),
+        cubic=np.float32(2e-12) * (1 + np.float32(0.05) * normal(rng, shape)),
+        well=np.float32(detector.well) * (1 + np.float32(0.01) * normal(rng, shape)),
         dq=dq,
     )
 
 
-def _normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
+def normal(rng: np.random.Generator, shape: tuple[int, ...]) -> Image:
+    """Return an image of standard normal numbers."""
     return rng.standard_normal(shape, dtype=np.float32)
 
 
-def _smooth(rng: np.random.Generator, amplitude: float) -> Image:
+def _smooth(rng: np.random.Generator, amplitude: float, shape: tuple[int, int]) -> Image:
     """Return a smooth full-frame image of that scatter: a few low spatial frequencies."""
-    axis = np.linspace(0, np.pi, FULL_SIZE, dtype=np.float32)
-    waves = np.stack([np.cos(k * axis) for k in range(4)])
+    rows, columns = (_waves(size) for size in shape)
     weights = rng.normal(size=(4, 4)).astype(np.float32)
     weights[0, 0] = 0
-    image = waves.T @ weights @ waves
+    image = rows.T @ weights @ columns
     return np.asarray(image * np.float32(amplitude / image.std()), dtype=np.float32)
 
 
-def _bad_pixels(rng: np.random.Generator, shape: tuple[int, int]) -> NDArray[np.uint32]:
+def _waves(size: int) -> Image:
+    axis = np.linspace(0, np.pi, size, dtype=np.float32)
+    return np.stack([np.cos(k * axis) for k in range(4)])
+
+
+def _bad_pixels(rng: np.random.Generator, shape: tuple[int, int], rows: bool) -> NDArray[np.uint32]:
+    """Return flags of bad and of reference pixels; the outermost rows are such only if `rows` is true."""
     dq = np.zeros(shape, dtype=np.uint32)
     draw = rng.random(shape, dtype=np.float32)
     dq[draw < 0.0006] = DQ.DEAD | DQ.DO_NOT_USE
     dq[(draw >= 0.0006) & (draw < 0.0010)] = DQ.HOT | DQ.DO_NOT_USE
     dq[(draw >= 0.0010) & (draw < 0.0020)] = DQ.WARM
-    inner = (slice(BORDER, -BORDER), slice(BORDER, -BORDER))
+    inner = (slice(BORDER, -BORDER) if rows else slice(None), slice(BORDER, -BORDER))
     border = np.ones(shape, dtype=bool)
     border[inner] = False
     dq[border] = DQ.REFERENCE_PIXEL
@@ -213,7 +219,7 @@ def linearised(signal: Image, maps: Maps) -> Image:
 
 
 @njit(cache=True)
-def _read(charge, gain, quadratic, cubic, well, total):  # type: ignore[no-untyped-def]
+def read(charge, gain, quadratic, cubic, well, total):  # type: ignore[no-untyped-def]
     """Add to `total` what a noiseless read of `charge` (electrons) measures, DN above the bias.
 
     Newton's method on the linearity polynomial; its derivative is above 1, so it converges from the true
@@ -283,7 +289,7 @@ def ramp(
     for i in range(readout.nints):
         charge = np.zeros(rate.shape, dtype=np.float32)
         reset = maps.bias + np.where(
-            sensitive, np.float32(KTC_NOISE) * _normal(rng, rate.shape), np.float32(0)
+            sensitive, np.float32(KTC_NOISE) * normal(rng, rate.shape), np.float32(0)
         )
         hits = order[rays.integration[order] == i]
         last = 0
@@ -297,14 +303,14 @@ def ramp(
                     (rays.y[now], rays.x[now]),
                     rays.electrons[now] * sensitive[rays.y[now], rays.x[now]],
                 )
-                _read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
+                read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
                 if zeroframe is not None and frame == 1:
                     first = reset + total + _drift(rate.shape, electronics, rng)
-                    first += maps.read_noise * _normal(rng, rate.shape)
+                    first += maps.read_noise * normal(rng, rate.shape)
                     zeroframe[i] = np.rint(first).clip(0, ADC_LIMIT)
                 last = frame
             level = reset + total / np.float32(readout.nframes) + _drift(rate.shape, electronics, rng)
-            level += maps.read_noise / np.float32(np.sqrt(readout.nframes)) * _normal(rng, rate.shape)
+            level += maps.read_noise / np.float32(np.sqrt(readout.nframes)) * normal(rng, rate.shape)
             data[i, g] = np.rint(level).clip(0, ADC_LIMIT)
     return data
 

@@ -7,7 +7,8 @@ from dataclasses import dataclass
 import numpy as np
 from numpy.typing import NDArray
 
-from simulator.detector import CosmicRays, Electronics, Maps, cosmic_rays, generator, maps, ramp
+from simulator import midinfrared
+from simulator.detector import CR_RATE, CosmicRays, Electronics, Maps, cosmic_rays, generator, maps, ramp
 from simulator.geometry import distortion
 from simulator.instruments import bandpass, photmjsr
 from simulator.observation import Exposure
@@ -82,16 +83,26 @@ def simulate(exposure: Exposure, scene: Scene) -> Simulated:
     electrons = rate * pixels.gain
     rng = generator(exposure.request.seed, exposure.name)
     part = exposure.window
-    per_pixel = {} if exposure.request.cosmic_rays else {"rate": 0.0}
-    rays = cosmic_rays(part.shape, exposure.readout, rng, **per_pixel)
-    axis = exposure.detector.amplifier_axis
-    electronics = Electronics(
-        exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1, drifts=_corrected(pixels)
-    )
-    data = ramp(electrons, pixels, exposure.readout, electronics, rays, rng)
+    hits = CR_RATE * (midinfrared.HITS if exposure.detector.mid_infrared else 1)
+    rays = cosmic_rays(part.shape, exposure.readout, rng, hits if exposure.request.cosmic_rays else 0.0)
+    data = _raw(exposure, pixels, electrons, rays, rng)
     x, y = camera.to_pixel(scene.ra, scene.dec)
     cal = np.asarray(ideal / camera.relative_area * camera.photmjsr, dtype=np.float32)
     return Simulated(exposure, data, rate, electrons, cal, x, y, _seen(rays, pixels))
+
+
+def _raw(
+    exposure: Exposure, pixels: Maps, electrons: Image, rays: CosmicRays, rng: np.random.Generator
+) -> NDArray[np.uint16]:
+    camera, part = exposure.detector, exposure.window
+    if camera.mid_infrared:
+        place = midinfrared.Placement(camera, part.name, part.slices, exposure.request.interference)
+        return midinfrared.ramp(electrons, pixels, exposure.readout, place, rays, rng)
+    axis = camera.amplifier_axis
+    electronics = Electronics(
+        exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1, drifts=_corrected(pixels)
+    )
+    return ramp(electrons, pixels, exposure.readout, electronics, rays, rng)
 
 
 def _corrected(pixels: Maps) -> bool:

@@ -17,7 +17,7 @@ from numpy.polynomial.polynomial import polyder, polyval2d
 from numpy.typing import NDArray
 
 from schemas.errors import UsageError
-from simulator.instruments import FULL_SIZE, Detector
+from simulator.instruments import Detector
 
 Array = NDArray[np.float64]
 ARCSEC = np.pi / 180 / 3600
@@ -29,7 +29,7 @@ def siaf(instrument: str) -> Any:
     with contextlib.redirect_stdout(io.StringIO()), contextlib.redirect_stderr(io.StringIO()):
         import pysiaf
 
-        names = {"NIRCAM": "NIRCam", "NIRISS": "NIRISS", "NIRSPEC": "NIRSpec", "FGS": "FGS"}
+        names = {"NIRCAM": "NIRCam", "NIRISS": "NIRISS", "NIRSPEC": "NIRSpec", "FGS": "FGS", "MIRI": "MIRI"}
         return pysiaf.Siaf(names[instrument])
 
 
@@ -121,8 +121,9 @@ def distortion(detector: Detector) -> Distortion:
     """
     aperture = siaf(detector.instrument).apertures[detector.aperture]
     x, y = (_coefficients(aperture, f"Sci2Idl{axis}") for axis in "XY")
-    span = np.linspace(-100, FULL_SIZE + 100, 60)
-    dx, dy = np.meshgrid(span - aperture.XSciRef, span - aperture.YSciRef)
+    ny, nx = detector.shape
+    rows, columns = np.linspace(-100, ny + 100, 60), np.linspace(-100, nx + 100, 60)
+    dx, dy = np.meshgrid(columns - aperture.XSciRef, rows - aperture.YSciRef)
     ideal = _polynomial(dx, dy, x), _polynomial(dx, dy, y)
     return Distortion(
         (aperture.XSciRef, aperture.YSciRef),

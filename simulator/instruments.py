@@ -1,8 +1,8 @@
-"""Numbers of the near-infrared detectors and filters: what the simulated observatory is made of.
+"""Numbers of the detectors and filters: what the simulated observatory is made of.
 
-Values are rounded ones of the instruments' public handbooks (JWST User Documentation: NIRCam, NIRISS, NIRSpec
-and FGS detector and filter pages). They are the truth of the simulation, and the reference files say the
-same.
+Values are rounded ones of the instruments' public handbooks (JWST User Documentation: NIRCam, NIRISS,
+NIRSpec, FGS and MIRI detector and filter pages). They are the truth of the simulation, and the reference
+files say the same.
 """
 
 from __future__ import annotations
@@ -16,9 +16,9 @@ import numpy as np
 from schemas.errors import UsageError
 
 FULL_SIZE: Final = 2048
-"""Pixels along each axis of every detector here."""
+"""Pixels along each axis of every near-infrared detector."""
 BORDER: Final = 4
-"""Width of the frame of reference pixels."""
+"""Width of the frame of reference pixels; MIRI has them on the left and on the right only."""
 COLLECTING_AREA: Final = 25.4
 """Unobscured area of the primary mirror, m^2."""
 PLANCK: Final = 6.62607015e-34
@@ -47,6 +47,13 @@ class Detector:
     """Signal above the bias, as measured (before linearisation), at which a pixel is full, DN."""
     dark: float
     """Dark current of an ordinary pixel, e-/s."""
+    shape: tuple[int, int] = (FULL_SIZE, FULL_SIZE)
+    """Rows and columns of the full frame."""
+
+    @property
+    def mid_infrared(self) -> bool:
+        """Whether it is one of MIRI's, which are read and behave in another way."""
+        return self.instrument == "MIRI"
 
     @property
     def amplifier_axis(self) -> int:
@@ -72,6 +79,12 @@ def _nircam(name: str, axes: tuple[int, int], gain: float) -> Detector:
     )
 
 
+def _miri(name: str, aperture: str, channel: str, gain: float) -> Detector:
+    return Detector(
+        name, "MIRI", channel, "N/A", aperture, 1, 2, gain, 4.5, 9500.0, 44000.0, 0.2, (1024, 1032)
+    )  # fmt: skip
+
+
 _DETECTORS: Final = (
     _nircam("NRCA1", (-1, 2), 2.08),
     _nircam("NRCA2", (1, -2), 2.02),
@@ -88,6 +101,9 @@ _DETECTORS: Final = (
     Detector("GUIDER2", "FGS", "N/A", "N/A", "FGS2_FULL", 2, -1, 1.82, 8.0, 9000.0, 46000.0, 0.02),
     Detector("NRS1", "NIRSPEC", "N/A", "N/A", "NRS1_FULL", 2, 1, 0.996, 9.0, 11000.0, 50000.0, 0.01),
     Detector("NRS2", "NIRSPEC", "N/A", "N/A", "NRS2_FULL", -2, -1, 1.137, 9.0, 11000.0, 50000.0, 0.01),
+    _miri("MIRIMAGE", "MIRIM_FULL", "N/A", 3.1),
+    _miri("MIRIFULONG", "MIRIFU_CHANNEL3A", "34", 3.2),
+    _miri("MIRIFUSHORT", "MIRIFU_CHANNEL1A", "12", 3.1),
 )
 DETECTORS: Final = {detector.name: detector for detector in _DETECTORS}
 """Detectors by the value of their DETECTOR keyword."""
@@ -151,6 +167,15 @@ _WIDTHS: Final = {
     "F405N": (4.052, 0.045),
     "F466N": (4.654, 0.054),
     "F470N": (4.707, 0.051),
+    "F560W": (5.635, 1.00),
+    "F770W": (7.639, 1.95),
+    "F1000W": (9.953, 1.80),
+    "F1130W": (11.309, 0.73),
+    "F1280W": (12.810, 2.47),
+    "F1500W": (15.064, 2.92),
+    "F1800W": (17.984, 2.95),
+    "F2100W": (20.795, 4.58),
+    "F2550W": (25.365, 3.67),
     "N/A": (2.5, 3.0),
 }
 _IN_PUPIL_WHEEL: Final = {
@@ -198,6 +223,8 @@ NIRISS_FILTERS: Final = (
     "F480M",
 )
 """Bandpasses of NIRISS."""
+MIRI_FILTERS: Final = tuple(name for name, (pivot, _) in _WIDTHS.items() if pivot > 5.5)
+"""Bandpasses of MIRI's imager."""
 
 
 def bandpass(filter_name: str, pupil: str = "CLEAR") -> Filter:
@@ -222,7 +249,10 @@ def bandpass(filter_name: str, pupil: str = "CLEAR") -> Filter:
 
 
 def wheels(filter_name: str) -> tuple[str, str]:
-    """Return FILTER and PUPIL of a NIRCam bandpass: ``F162M`` sits in the pupil wheel, behind ``F150W2``."""
+    """Return FILTER and PUPIL of a bandpass: NIRCam's ``F162M`` sits in the pupil wheel, behind ``F150W2``.
+
+    MIRI has no pupil wheel.
+    """
     name = filter_name.upper()
     return (_IN_PUPIL_WHEEL[name], name) if name in _IN_PUPIL_WHEEL else (name, "CLEAR")
 

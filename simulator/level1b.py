@@ -12,6 +12,7 @@ from stdatamodels.jwst import datamodels
 
 from simulator.exposure import Simulated
 from simulator.geometry import distortion
+from simulator.midinfrared import samples
 from simulator.observation import POSITION_ANGLE, TARGET, Exposure, corners
 
 _GROUP = [
@@ -77,7 +78,7 @@ def _programme(exposure: Exposure) -> dict[str, Any]:
         "program.title": "Simulated field",
         "program.pi_name": "Simulator",
         "program.category": "CAL",
-        "program.sub_category": "NIRCAM",
+        "program.sub_category": exposure.detector.instrument,
         "program.science_category": "Calibration",
         "program.continuation_id": 0,
         "observation.date": _time(exposure.start).strftime("%Y-%m-%d"),
@@ -117,10 +118,7 @@ def _instrument(exposure: Exposure) -> dict[str, Any]:
     return {
         "instrument.name": camera.instrument,
         "instrument.detector": camera.name,
-        "instrument.module": camera.module,
-        "instrument.channel": camera.channel,
-        "instrument.filter": exposure.pair[0],
-        "instrument.pupil": exposure.pair[1],
+        **_optics(exposure),
         "subarray.name": part.name,
         "subarray.xstart": part.xstart,
         "subarray.ystart": part.ystart,
@@ -143,6 +141,19 @@ def _instrument(exposure: Exposure) -> dict[str, Any]:
     }
 
 
+def _optics(exposure: Exposure) -> dict[str, Any]:
+    """Return what stands in the beam; MIRI has one wheel and neither modules nor channels of its imager."""
+    camera, (filter_, pupil) = exposure.detector, exposure.pair
+    if camera.mid_infrared:
+        return {"instrument.filter": filter_}
+    return {
+        "instrument.module": camera.module,
+        "instrument.channel": camera.channel,
+        "instrument.filter": filter_,
+        "instrument.pupil": pupil,
+    }
+
+
 def _timing(exposure: Exposure) -> dict[str, Any]:
     sampling = exposure.readout
     duration = sampling.nints * (sampling.integration_time + sampling.tframe)
@@ -160,7 +171,7 @@ def _timing(exposure: Exposure) -> dict[str, Any]:
         "exposure.frame_time": sampling.tframe,
         "exposure.group_time": sampling.tgroup,
         "exposure.sample_time": 10.0,
-        "exposure.nsamples": 1,
+        "exposure.nsamples": samples(sampling.pattern),
         "exposure.integration_time": sampling.integration_time,
         "exposure.exposure_time": effective,
         "exposure.effective_exposure_time": effective,
@@ -190,7 +201,7 @@ _SCA = {
     for number, name in enumerate(
         ["NRCA1", "NRCA2", "NRCA3", "NRCA4", "NRCALONG", "NRCB1", "NRCB2", "NRCB3", "NRCB4", "NRCBLONG"], 481
     )
-}
+} | {"MIRIMAGE": 493}
 
 
 def _pointing(exposure: Exposure) -> dict[str, Any]:

@@ -5,15 +5,27 @@ there.
 from __future__ import annotations
 
 from dataclasses import dataclass, replace
+from typing import Final
 
 import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import UsageError
+from simulator import midinfrared
 from simulator.detector import generator
 from simulator.geometry import Pointing, Window, distortion, window
-from simulator.instruments import LONG_FILTERS, SHORT_FILTERS, Detector, bandpass, detector, photmjsr, wheels
-from simulator.readout import Readout, frame_time, readout
+from simulator.instruments import (
+    DETECTORS,
+    LONG_FILTERS,
+    MIRI_FILTERS,
+    SHORT_FILTERS,
+    Detector,
+    bandpass,
+    detector,
+    photmjsr,
+    wheels,
+)
+from simulator.readout import PATTERNS, Readout, frame_time, readout
 from simulator.references.camera import camera_psf
 from simulator.scene import Field, Population, Scene, draw
 
@@ -24,6 +36,8 @@ POSITION_ANGLE = 37.0
 START = 59780.5
 """Start of the first exposure, MJD (UTC)."""
 VELOCITY_ABERRATION = 1.00001
+MID_INFRARED_SKY = 10.0
+"""Zodiacal light at 7.7 micron, MJy/sr."""
 
 
 @dataclass(frozen=True)
@@ -44,6 +58,8 @@ class Request:
     program: str = "01234"
     observation: str = "001"
     cosmic_rays: bool = True
+    interference: float = 2.0
+    """Amplitude of the interference that disturbs MIRI, DN."""
 
 
 @dataclass(frozen=True)
@@ -69,15 +85,33 @@ class Exposure:
     @property
     def outputs(self) -> int:
         """Number of outputs that the window is read through."""
-        return outputs(self.window)
+        return outputs(self.detector, self.window)
 
 
-def outputs(part: Window) -> int:
-    """Return the number of NIRCam outputs that read a window: four for a full frame, one for a small one."""
-    return 4 if part.nx == 2048 else 1
+def outputs(camera: Detector, part: Window) -> int:
+    """Return the number of outputs that read a window.
+
+    MIRI's four outputs share every row. NIRCam's read a full frame together, and one reads a small window.
+    """
+    return 4 if camera.mid_infrared or part.nx == camera.shape[1] else 1
 
 
-EXP_TYPES = ("NRC_IMAGE",)
+@dataclass(frozen=True)
+class Usual:
+    """What an exposure type is taken with unless said."""
+
+    instrument: str
+    detectors: tuple[str, ...]
+    filter: str
+    subarray: str
+    pattern: str
+
+
+USUAL: Final = {
+    "NRC_IMAGE": Usual("NIRCAM", ("NRCA1", "NRCA3"), "F200W", "SUB320", "RAPID"),
+    "MIR_IMAGE": Usual("MIRI", ("MIRIMAGE",), "F770W", "SUB256", "FASTR1"),
+}
+EXP_TYPES = tuple(USUAL)
 """Exposure types that can be simulated."""
 
 
@@ -93,16 +127,14 @@ def plan(request: Request) -> list[Exposure]:
         raise UsageError(f"{request.exp_type} cannot be simulated; choose from {', '.join(EXP_TYPES)}")
     if request.dithers < 1:
         raise UsageError(f"{request.dithers} dithers: there must be at least 1")
-    cameras = [_camera(name, request.filter) for name in request.detectors]
+    cameras = [_camera(name, request) for name in request.detectors]
     windows = [window(camera, request.subarray) for camera in cameras]
     middle = tuple(np.mean([w.v2v3 for w in windows], axis=0))
     exposures, start = [], START
     for dither, offset in enumerate(_dithers(request.dithers, windows[0], cameras[0]), 1):
         base = Pointing(*TARGET, POSITION_ANGLE, (middle[0] + offset[0], middle[1] + offset[1]))
         for camera, part in zip(cameras, windows, strict=True):
-            sampling = readout(
-                request.pattern, request.ngroups, request.nints, frame_time(part.shape, outputs(part))
-            )
+            sampling = _readout(request, camera, part)
             name = f"jw{request.program}{request.observation}001_02101_{dither:05d}_{camera.name.lower()}"
             exposures.append(
                 Exposure(
@@ -122,14 +154,30 @@ def plan(request: Request) -> list[Exposure]:
     return exposures
 
 
-def _camera(name: str, filter_name: str) -> Detector:
+def _readout(request: Request, camera: Detector, part: Window) -> Readout:
+    if camera.mid_infrared:
+        tframe, patterns = midinfrared.frame_time(part.name, request.pattern), midinfrared.PATTERNS
+    else:
+        tframe, patterns = frame_time(part.shape, outputs(camera, part)), PATTERNS
+    return readout(request.pattern, request.ngroups, request.nints, tframe, patterns)
+
+
+def _camera(name: str, request: Request) -> Detector:
     camera = detector(name)
-    if camera.instrument != "NIRCAM":
-        raise UsageError(f"NRC_IMAGE is taken with NIRCam detectors, not with {camera.name}")
-    known = LONG_FILTERS if camera.channel == "LONG" else SHORT_FILTERS
-    if filter_name.upper() not in known:
-        raise UsageError(f"{camera.name} has no filter {filter_name}; choose from {', '.join(known)}")
+    wanted = USUAL[request.exp_type.upper()]
+    if camera.instrument != wanted.instrument or camera.name.startswith("MIRIFU"):
+        others = [d.name for d in DETECTORS.values() if d.instrument == wanted.instrument]
+        known = ", ".join(name for name in others if not name.startswith("MIRIFU"))
+        raise UsageError(f"{request.exp_type} is not taken with {camera.name}; choose from {known}")
+    if request.filter.upper() not in (filters := _filters(camera)):
+        raise UsageError(f"{camera.name} has no filter {request.filter}; choose from {', '.join(filters)}")
     return camera
+
+
+def _filters(camera: Detector) -> tuple[str, ...]:
+    if camera.mid_infrared:
+        return MIRI_FILTERS
+    return LONG_FILTERS if camera.channel == "LONG" else SHORT_FILTERS
 
 
 def _dithers(count: int, part: Window, camera: Detector) -> list[tuple[float, float]]:
@@ -171,6 +219,8 @@ def sky(exposures: list[Exposure]) -> Scene:
     scale = np.sqrt(distortion(first.detector).nominal_area) * arcsec
     spacing = (50 if first.window.nx <= 400 else 64) * scale
     population = Population(spacing=spacing, bright=_brightest(first), count=request.sources)
+    if first.detector.mid_infrared:
+        population = replace(population, background=MID_INFRARED_SKY)
     return draw(field, population, generator(request.seed, "scene", request.program, request.filter))
 
 

@@ -4,6 +4,7 @@ Times").
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
 from typing import Final
 
@@ -77,17 +78,23 @@ def frame_time(shape: tuple[int, int], outputs: int) -> float:
     return (nx / outputs + 12) * (ny + extra) * SAMPLE
 
 
-def readout(pattern: str, ngroups: int, nints: int, tframe: float) -> Readout:
-    """Return the readout of a NIRCam exposure.
+def readout(
+    pattern: str,
+    ngroups: int,
+    nints: int,
+    tframe: float,
+    patterns: Mapping[str, tuple[int, int]] = PATTERNS,
+) -> Readout:
+    """Return the readout of an exposure in one of some patterns, NIRCam's unless said.
 
     Raises
     ------
     UsageError
         If there is no such read pattern, or no group or integration.
     """
-    if pattern.upper() not in PATTERNS:
-        raise UsageError(f"there is no read pattern {pattern!r}; choose from {', '.join(PATTERNS)}")
+    if pattern.upper() not in patterns:
+        raise UsageError(f"there is no read pattern {pattern!r}; choose from {', '.join(patterns)}")
     if ngroups < 1 or nints < 1:
         raise UsageError(f"{ngroups} groups and {nints} integrations: both must be at least 1")
-    nframes, groupgap = PATTERNS[pattern.upper()]
+    nframes, groupgap = patterns[pattern.upper()]
     return Readout(pattern.upper(), nframes, groupgap, ngroups, nints, tframe)

@@ -21,11 +21,19 @@ import numpy as np
 from schemas.dq import DQ
 from schemas.meta import Keywords, Meta
 from schemas.products import Ramp
-from schemas.references import ImageReference, RampReference, Reference, References
+from schemas.references import (
+    ImageReference,
+    ModelReference,
+    RampReference,
+    Reference,
+    References,
+    TableReference,
+)
 from streams.kernel_cache import use_kernel_cache
 
 SHAPE: Final = (2, 6, 12, 16)
 """Integrations, groups, rows, columns."""
+_SKIPPED: Final = [("subarray", "S4"), ("readpatt", "S6"), ("group_skip1", "i4"), ("group_skip", "i4")]
 
 
 @dataclass(frozen=True)
@@ -41,6 +49,8 @@ class Case:
         than one do not lie in memory as single ones do, and need kernels of their own.
     options : mapping of str to object
         Further options of ``jump``.
+    instrument : str
+        Whose pipeline it is.
     """
 
     jumps: str
@@ -49,6 +59,7 @@ class Case:
     frames: int
     block: int
     options: Mapping[str, Any]
+    instrument: str = "NIRCAM"
 
 
 CASES: Final = (
@@ -57,6 +68,8 @@ CASES: Final = (
     Case("two_point", "ols", 1, 1, 1, {"min_diffs_single_pass": 2}),
     Case("two_point", "ols", 4, 4, 2, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
     Case("two_point", "ols", 1, 1, 1, {"minimum_sigclip_groups": 2}),
+    Case("likelihood", "gls", 4, 1, 1, {}, "MIRI"),
+    Case("likelihood", "gls", 4, 1, 2, {}, "MIRI"),
 )
 """Each kernel is on one of these ways."""
 
@@ -66,6 +79,7 @@ def warm() -> None:
     use_kernel_cache()
     for case in CASES:
         _stage_1(case)
+    _outputs_of_miri()
     _drizzling()
 
 
@@ -76,7 +90,8 @@ def exposure(case: Case) -> Ramp:
     steps[0, 3, 6, 8] += 3000
     data = (1000 + np.cumsum(steps, axis=1)).astype(np.float32)
     header = {
-        "INSTRUME": "NIRISS", "EXP_TYPE": "NIS_IMAGE", "SUBARRAY": "WARM", "READPATT": "RAPID",
+        "INSTRUME": case.instrument, "EXP_TYPE": "MIR_IMAGE" if case.instrument == "MIRI" else "NIS_IMAGE",
+        "SUBARRAY": "WARM", "READPATT": "FASTR1" if case.instrument == "MIRI" else "RAPID",
         "NOUTPUTS": case.amplifiers, "NFRAMES": case.frames, "FRMDIVSR": case.frames + 1, "GROUPGAP": 0,
         "TFRAME": 10.0, "TGROUP": 20.0, "NGROUPS": ngroup, "NINTS": nint, "SUBSTRT1": 1, "SUBSTRT2": 1,
         "SUBSIZE1": nx, "SUBSIZE2": ny, "FASTAXIS": 1, "SLOWAXIS": 2,
@@ -112,8 +127,20 @@ def references(frames: int) -> References:
         dq=good,
         group=lambda index: np.full((ny, nx), 0.1 * index, np.float32),
     )
+    reset = replace(dark, reftype="reset", name="reset")
+    skipped = np.array([("WARM", "FASTR1", 1, 1)], _SKIPPED)
+    wave = {"frequency": 218.5, "phase_amplitudes": [0.0, 1.0, 0.0, -1.0]}
+    clock = {"rowclocks": 28, "frameclocks": 8512, "freqs": {"FAST": ["one"]}}
     return References(
         {
+            "reset": reset,
+            "rscd": TableReference(reftype="rscd", name="rscd", digest="", tables={"RSCD": skipped}),
+            "emicorr": ModelReference(
+                reftype="emicorr",
+                name="emicorr",
+                digest="",
+                tree={"frequencies": {"one": wave}, "subarray_cases": {"WARM": clock}},
+            ),
             "mask": plain("mask", np.zeros((0, ny, nx)), border),
             "saturation": plain("saturation", 60000 * flat),
             "superbias": plain("superbias", 900 * flat),
@@ -127,19 +154,21 @@ def references(frames: int) -> References:
 
 
 def _stage_1(case: Case) -> None:
-    from processors.detector1 import DETECTOR1_NIR
+    from processors.detector1 import detector1_of
     from processors.options import validated
     from processors.ramp_fit import RAMP_FIT, Average
     from processors.steps import StepSettings
 
+    raw = exposure(case)
+    pipeline = detector1_of(raw.meta.primary)
     given = {"jump": {"method": case.jumps, **case.options}, "ramp_fit": {"algorithm": case.fit}}
     settings = {
         step.name: StepSettings(options=validated(step.options_type, given[step.name], step.name))
-        for step in (*DETECTOR1_NIR.steps, *RAMP_FIT.steps)
+        for step in (*pipeline.steps, *RAMP_FIT.steps)
         if step.name in given
     }
     found = references(case.frames)
-    ramps = DETECTOR1_NIR.stream(_blocks(exposure(case), case.block), found, settings)
+    ramps = pipeline.stream(_blocks(raw, case.block), found, settings)
     average = Average(found)
     for rate in RAMP_FIT.stream(ramps, found, settings):
         average.add(rate)
@@ -153,6 +182,14 @@ def _blocks(ramp: Ramp, size: int) -> Iterator[Ramp]:
             for name in ("data", "groupdq", "zeroframe")
         }
         yield replace(ramp, first_integration=first, pixeldq=ramp.pixeldq.copy(), **parts)
+
+
+def _outputs_of_miri() -> None:
+    """Compile what only full frames go through."""
+    from processors.detector1 import refpix_miri
+
+    data = np.ones((1, *SHAPE[1:]), np.float32)
+    refpix_miri.correct(data, np.ones((SHAPE[2], refpix_miri.OUTPUTS, 2), np.bool_), 2, 3.0)
 
 
 def _drizzling() -> None:

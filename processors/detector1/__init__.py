@@ -1,17 +1,27 @@
 """Stage 1, from raw exposure to corrected ramps.
 
-``DETECTOR1_NIR`` is the pipeline of the near-infrared detectors; its steps can be called one by one as
+``DETECTOR1_NIR`` is the pipeline of the near-infrared detectors, ``DETECTOR1_MIRI`` that of MIRI's, and
+:func:`detector1_of` tells which of them an exposure goes through; their steps can be called one by one as
 functions.
 """
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
 
 from processors.detector1.charge_migration import charge_migration
 from processors.detector1.dark_current import dark_current
 from processors.detector1.dq_init import dq_init
+from processors.detector1.emicorr import emicorr
 from processors.detector1.group_scale import group_scale
 from processors.detector1.ipc import ipc
 from processors.detector1.jump import jump
+from processors.detector1.lastframe import lastframe
 from processors.detector1.linearity import linearity
 from processors.detector1.refpix import refpix
+from processors.detector1.reset import reset
+from processors.detector1.rscd import rscd
 from processors.detector1.saturation import saturation
 from processors.detector1.superbias import superbias
 from processors.pipelines import Pipeline
@@ -32,16 +42,52 @@ DETECTOR1_NIR = Pipeline(
     ),
 )
 
+DETECTOR1_MIRI = Pipeline(
+    "detector1",
+    (
+        group_scale,
+        dq_init,
+        emicorr,
+        saturation,
+        ipc,
+        lastframe,
+        reset,
+        linearity,
+        rscd,
+        dark_current,
+        refpix,
+        jump,
+    ),
+)
+
+
+def detector1_of(keywords: Mapping[str, Any]) -> Pipeline:
+    """Return the pipeline that an exposure goes through.
+
+    Parameters
+    ----------
+    keywords : mapping of str to object
+        INSTRUME of the exposure.
+    """
+    return DETECTOR1_MIRI if str(keywords.get("INSTRUME", "")).upper() == "MIRI" else DETECTOR1_NIR
+
+
 __all__ = [
+    "DETECTOR1_MIRI",
     "DETECTOR1_NIR",
     "charge_migration",
     "dark_current",
+    "detector1_of",
     "dq_init",
+    "emicorr",
     "group_scale",
     "ipc",
     "jump",
+    "lastframe",
     "linearity",
     "refpix",
+    "reset",
+    "rscd",
     "saturation",
     "superbias",
 ]

@@ -2,13 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterator
 from dataclasses import replace
 from typing import Any
 
 import numpy as np
 
 from processors.detector1.irs2 import Interleaving
+from processors.steps import NotApplicable
 from schemas.errors import Unprocessable
+from schemas.meta import Meta
 from schemas.products import Ramp
 from schemas.references import ImageReference, RampReference, References
 
@@ -75,6 +78,51 @@ def ramp_reference(references: References, reftype: str, ramp: Ramp) -> RampRefe
     reference = references.ramp(reftype)
     _check(reference, reference.dq.shape, ramp)
     return reference
+
+
+def by_integration(ramp: Ramp, nint: int) -> Iterator[tuple[int, slice]]:
+    """Yield which of a reference's `nint` integrations an exposure needs, each with those that need it.
+
+    Parameters
+    ----------
+    ramp : Ramp
+        A block of the exposure; its header says which integrations the file has.
+    nint : int
+        Integrations of the reference. The last is for all that are beyond it.
+
+    Yields
+    ------
+    index : int
+        Of an integration of the reference: the same for every block of the file, so that flags do not
+        depend on the division into blocks.
+    slice
+        The block's integrations that it is for; it may be empty.
+    """
+    count = len(ramp.data)
+    start = first_of_file(ramp.meta)
+    first = start + ramp.first_integration
+    stop = max(int(ramp.meta.get("INTEND") or ramp.meta.get("NINTS") or 1), first + count)
+    for index in range(min(start, nint - 1), min(stop, nint)):
+        after = count if index == nint - 1 else index + 1 - first
+        yield index, slice(min(max(index - first, 0), count), min(max(after, 0), count))
+
+
+def first_of_file(meta: Meta) -> int:
+    """Return which integration of the exposure, from 0, is its file's first: not 0 in later segments."""
+    return int(meta.get("INTSTART") or 1) - 1
+
+
+def demand_miri(ramp: Ramp) -> None:
+    """Refuse exposures of other instruments.
+
+    Raises
+    ------
+    NotApplicable
+        If the exposure is of another instrument than MIRI.
+    """
+    instrument = str(ramp.meta.get("INSTRUME", ""))
+    if instrument.upper() != "MIRI":
+        raise NotApplicable(f"only MIRI's detectors need it, and this exposure is of {instrument or 'none'}")
 
 
 def _check(reference: ImageReference | RampReference, shape: tuple[int, ...], ramp: Ramp) -> None:

@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.detector1.arrays import ramp_reference, writable
+from processors.detector1.arrays import by_integration, ramp_reference, writable
 from processors.detector1.superbias import subtract
 from processors.invalid import require_values
 from processors.options import Options, option
@@ -37,7 +37,8 @@ def dark_current(ramp: Ramp, references: References, options: DarkCurrentOptions
     A dark of single frames is averaged as the exposure's groups were (NFRAMES, GROUPGAP); beyond its end it
     is continued with its last difference. Where it has no finite value nothing is subtracted, and the pixel
     is UNRELIABLE_DARK. It is read group by group, so that memory does not grow with its length. The zero
-    frame is not corrected. Follows the JWST documentation of the dark_current step.
+    frame is not corrected. MIRI's darks differ from integration to integration; beyond the reference's last
+    one that one is taken. Follows the JWST documentation of the dark_current step.
 
     Parameters
     ----------
@@ -62,8 +63,9 @@ def dark_current(ramp: Ramp, references: References, options: DarkCurrentOptions
     source = DarkGroups(dark, ramp.meta)
     out = writable(ramp, "data", "pixeldq")
     np.bitwise_or(out.pixeldq, dark.dq, out=out.pixeldq)
-    for g in range(ramp.shape[1]):
-        subtract(out.data[:, g], source.group(g, out.pixeldq), False)
+    for index, block in by_integration(ramp, dark.nint):
+        for g in range(ramp.shape[1]):
+            subtract(out.data[block, g], source.group(g, out.pixeldq, index), False)
     average = options.average_dark_current
     if average is None:
         return replace(out, average_dark_current=dark.average_dark_current)
@@ -99,12 +101,15 @@ class DarkGroups:
             )
         self._count, self._stride = (1, 1) if same else (nframes, nframes + gap)
 
-    def group(self, index: int, pixeldq: NDArray[np.uint32]) -> NDArray[np.float32]:
-        """Return group `index` (ny, nx) in DN, with 0 where it is not finite; `pixeldq` gets flags there."""
+    def group(self, index: int, pixeldq: NDArray[np.uint32], integration: int = 0) -> NDArray[np.float32]:
+        """Return group `index` (ny, nx) of an integration in DN, with 0 where it is not finite.
+
+        `pixeldq` gets flags there.
+        """
         first = index * self._stride
-        total = self._frame(first)
+        total = self._frame(first, integration)
         for frame in range(first + 1, first + self._count):
-            total = total + self._frame(frame)
+            total = total + self._frame(frame, integration)
         if self._count > 1:
             total /= np.float32(self._count)
         bad = ~np.isfinite(total)
@@ -114,14 +119,14 @@ class DarkGroups:
             total = np.where(bad, np.float32(0), total)
         return total
 
-    def _frame(self, index: int) -> NDArray[np.float32]:
-        last = self._dark.ngroup - 1
+    def _frame(self, index: int, integration: int) -> NDArray[np.float32]:
+        begin, last = integration * self._dark.ngroup, self._dark.ngroup - 1
         if index <= last:
-            return self._dark.group(index)
+            return self._dark.group(begin + index)
         if last == 0:
             raise Unprocessable(
                 f"{self._dark.name}: a dark with a single group cannot be continued to the length of the "
                 "exposure; give another dark, or --set dark_current.skip=true"
             )
-        end = self._dark.group(last)
-        return end + np.float32(index - last) * (end - self._dark.group(last - 1))
+        end = self._dark.group(begin + last)
+        return end + np.float32(index - last) * (end - self._dark.group(begin + last - 1))

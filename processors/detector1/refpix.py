@@ -9,7 +9,9 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from processors.detector1 import refpix_miri
 from processors.detector1.arrays import writable
+from processors.detector1.clipping import clipped_mean
 from processors.detector1.irs2 import Interleaving
 from processors.detector1.irs2_reference import subtract_interleaved
 from processors.options import Options, option
@@ -39,6 +41,7 @@ class RefpixOptions(Options):
         11, ge=1, le=2047, unit="rows", doc="height of the running median along the side columns"
     )
     side_gain: float = option(1.0, ge=0, doc="factor for the signal of the side columns")
+    odd_even_rows: bool = option(True, doc="treat odd and even rows separately (MIRI)")
     siglimit: float = option(
         3.0, gt=0, unit="sigma", doc="reference pixels farther from their mean are left out"
     )
@@ -78,7 +81,10 @@ def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
     of all reference pixels in odd and in even columns. Only reference pixels without DO_NOT_USE count. The
     zero frame is corrected likewise; its zeros stay. In IRS2 readouts the reference pixels read between the
     others, and the reference output, are filtered in time as the reference says, subtracted and taken out of
-    the image; bad ones are found in each integration. Follows the JWST documentation of the refpix step.
+    the image; bad ones are found in each integration. MIRI's full frames: for each output, which reads every
+    fourth column, odd and even rows, the mean of what its reference pixels on the left and those on the right
+    have changed by since the first group; its subarrays are left alone. Follows the JWST documentation of the
+    refpix step.
 
     Parameters
     ----------
@@ -97,13 +103,19 @@ def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
     Raises
     ------
     NotApplicable
-        If the exposure has no good reference pixel.
+        If the exposure has no good reference pixel, or is a subarray of MIRI.
     Unprocessable
         If it reaches beyond the detector, or an IRS2 readout has no fitting reference.
     """
     interleaving = Interleaving.of(ramp)
     if interleaving is not None:
         return subtract_interleaved(ramp, interleaving, references, options.ovr_corr_mitigation_ftr)
+    if str(ramp.meta.get("INSTRUME", "")).upper() == "MIRI":
+        parity = 2 if options.odd_even_rows else 1
+        good = refpix_miri.good_pixels(ramp, parity)
+        out = writable(ramp, "data")
+        refpix_miri.correct(out.data, good, parity, options.siglimit)
+        return out
     frame = _frame(ramp)
     one = min(ramp.shape[2:]) < SIZE and int(ramp.meta.get("NOUTPUTS") or 1) != 4
     groups = _good_pixels(ramp, frame, one, options)
@@ -177,31 +189,6 @@ def _correct(
         _subtract(images, none(rows), columns, rows, none(columns), keep_zero)
 
 
-@njit(cache=True)
-def _clipped_mean(values, n, limit):
-    """Mean of the first n values after repeated clipping at `limit` standard deviations; NaN for none.
-
-    The values are reordered.
-    """
-    while n:
-        mean, variance = 0.0, 0.0
-        for i in range(n):
-            mean += values[i]
-        mean /= n
-        for i in range(n):
-            variance += (values[i] - mean) ** 2
-        reach = limit * np.sqrt(variance / n)
-        kept = 0
-        for i in range(n):
-            if abs(values[i] - mean) <= reach or variance == 0:
-                values[kept] = values[i]
-                kept += 1
-        if kept == n:
-            return mean
-        n = kept
-    return np.nan
-
-
 @njit(cache=True, parallel=True)
 def _one_amplifier(images, good, start, parity, limit, columns):
     nimage, nrow, ncolumn = images.shape
@@ -215,7 +202,7 @@ def _one_amplifier(images, good, start, parity, limit, columns):
                     if good[r, c] and (c + start[1]) % parity == p and np.isfinite(images[k, r, c]):
                         values[n] = images[k, r, c]
                         n += 1
-            means[p] = _clipped_mean(values, n, limit)
+            means[p] = clipped_mean(values, n, limit)
         for c in range(ncolumn):
             mean = means[(c + start[1]) % parity]
             columns[k, c] = mean if np.isfinite(mean) else 0.0
@@ -230,7 +217,7 @@ def _edge_mean(image, good, rows, columns, limit, values):
             if good[r, c] and np.isfinite(image[r, c]):
                 values[n] = image[r, c]
                 n += 1
-    return _clipped_mean(values, n, limit)
+    return clipped_mean(values, n, limit)
 
 
 @njit(cache=True)

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.detector1.readout import pixel_noise, read_pattern
+from processors.detector1.rscd import estimated
 from processors.invalid import settle
 from processors.options import Options, option
 from processors.ramps import gls, ols, zeroframe
@@ -56,7 +57,8 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     2000, PASP 112, 1350), as the standard pipeline does by default; its Poisson variances come from the
     median rate of all integrations, so it needs the whole exposure. Where single groups are not suppressed,
     a ramp whose first group alone is good has the rate of that one, and one that is saturated from there on
-    that of its zero frame. Pixels are NaN and DO_NOT_USE where nothing can be fitted.
+    that of its zero frame. Pixels are NaN and DO_NOT_USE where nothing can be fitted, and FLUX_ESTIMATED
+    where groups were kept that rscd leaves out elsewhere.
 
     Parameters
     ----------
@@ -77,12 +79,15 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     Unprocessable
         If a keyword is missing, or gain or read noise have no positive value.
     """
-    ramp = _chosen_groups(ramp, options)
+    kept = estimated(ramp)
+    ramp = _without_unused_flags(_chosen_groups(ramp, options))
     noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
     fits = _fit_gls(ramp, noise, options) if options.algorithm == "gls" else _fit_ols(ramp, noise, options)
     planes: dict[str, Any] = _stacked(
         fits, ramp.shape[0], {"chisq", "dof"} if _no_quality(options) else set()
     )
+    if kept is not None:
+        planes["dq"] = planes["dq"] | np.where(kept, np.uint32(DQ.FLUX_ESTIMATED), np.uint32(0))
     return settle(Rate(meta=_rate_meta(ramp.meta), first_integration=ramp.first_integration, **planes))
 
 
@@ -104,6 +109,16 @@ def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
     out = ramp.edit("groupdq")
     out.groupdq[:, :first] |= np.uint8(DQ.DO_NOT_USE)
     out.groupdq[:, last + 1 :] |= np.uint8(DQ.DO_NOT_USE)
+    return out
+
+
+def _without_unused_flags(ramp: Ramp) -> Ramp:
+    """Return the ramp without SATURATED in MIRI's last group where that is left out: no rate knows of it."""
+    if str(ramp.meta.get("INSTRUME", "")).upper() != "MIRI" or ramp.shape[1] < 2:
+        return ramp
+    out = ramp.edit("groupdq")
+    last = out.groupdq[:, -1]
+    last[(last & np.uint8(DQ.DO_NOT_USE)) != 0] &= ~np.uint8(DQ.SATURATED)
     return out
 
 

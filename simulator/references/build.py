@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Callable, Iterable
 from dataclasses import replace
+from functools import partial
 from pathlib import Path
 from typing import Any
 
 from astropy.io import fits
 
 from schemas.errors import Unprocessable
+from simulator import midinfrared
 from simulator.crds_cache import CrdsCache, keys
 from simulator.instruments import DETECTORS, Detector, detector
 from simulator.irs2 import FRAME_TIME, is_irs2
 from simulator.readout import OTHERS, PATTERNS, Readout, frame_time
-from simulator.references import camera, pixels
+from simulator.references import camera, mid_infrared, pixels
 
 IMAGING = ("NIRCAM", "NIRISS", "FGS")
 """Instruments that get the references of imaging."""
@@ -50,7 +52,7 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0,
     Raises
     ------
     Unprocessable
-        If keywords are missing, or the detector is not a near-infrared one that the simulator knows.
+        If keywords are missing, or the detector is none that the simulator knows.
     """
     missing = [key for key in _NEEDED if header.get(key) is None]
     if missing:
@@ -61,17 +63,40 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0,
     camera_ = _detector(header)
     if camera_.instrument == "NIRSPEC":
         cache.add_none("NIRSPEC", "refpix", (camera_.name, "N/A"))
-    types = [*pixels.TYPES, *(["ipc"] if ipc else []), *(["refpix"] if is_irs2(header["READPATT"]) else [])]
-    for reftype in types:
+    for reftype in _types(camera_, header, ipc):
         match = _match(camera_, reftype, header)
-        if cache.find(camera_.instrument, reftype, match) is None:
-            path = cache.new_path(camera_.instrument, reftype, "fits")
-            pixels.write(reftype, camera_, path, irs2=is_irs2(match[-1]))
-            cache.add(camera_.instrument, reftype, match, path)
-    _add_dark(cache, camera_, header, dark_groups)
+        writer = partial(pixels.write, reftype, irs2=is_irs2(match[-1]))
+        _add(cache, camera_, (reftype, "fits"), writer, match)
+    if camera_.mid_infrared:
+        _add(cache, camera_, ("rscd", "fits"), mid_infrared.write_rscd)
+        _add(cache, camera_, ("emicorr", "asdf"), mid_infrared.write_emicorr)
+    for reftype in ("dark", "reset") if camera_.mid_infrared else ("dark",):
+        _add_groups(cache, reftype, camera_, header, dark_groups)
     pair = wheel_pair(header, camera_)
     if camera_.instrument in IMAGING and pair in camera.wheel_positions(camera_):
         _add_imaging(cache, camera_, pair)
+
+
+def _types(camera_: Detector, header: dict[str, Any], ipc: bool) -> list[str]:
+    """Return the types that are full frame whatever the exposure's window."""
+    types = [name for name in pixels.TYPES if not (name == "superbias" and camera_.mid_infrared)]
+    return [*types, *(["ipc"] if ipc else []), *(["refpix"] if is_irs2(header["READPATT"]) else [])]
+
+
+def _add(
+    cache: CrdsCache,
+    camera_: Detector,
+    kind: tuple[str, str],
+    writer: Callable[[Detector, Path], None],
+    match: tuple[str, ...] = (),
+) -> None:
+    """Add a reference of a type, with files of an extension, that is matched on the detector unless said."""
+    reftype, extension = kind
+    match = match or (camera_.name,)
+    if cache.find(camera_.instrument, reftype, match) is None:
+        path = cache.new_path(camera_.instrument, reftype, extension)
+        writer(camera_, path)
+        cache.add(camera_.instrument, reftype, match, path)
 
 
 def _detector(header: dict[str, Any]) -> Detector:
@@ -94,10 +119,8 @@ def _match(camera_: Detector, reftype: str, header: dict[str, Any]) -> tuple[str
 def readout_of(header: dict[str, Any], camera_: Detector) -> Readout:
     """Return an exposure's sampling from its keywords; a frame time that is missing is computed."""
     pattern = str(header["READPATT"]).upper()
-    nframes, groupgap = (PATTERNS | OTHERS).get(pattern, (1, 0))
-    shape = int(header["SUBSIZE2"]), int(header["SUBSIZE1"])
-    outputs = int(header.get("NOUTPUTS") or (4 if shape == (2048, 2048) else 1))
-    tframe = float(header.get("TFRAME") or (FRAME_TIME if is_irs2(pattern) else frame_time(shape, outputs)))
+    nframes, groupgap = (PATTERNS | OTHERS | midinfrared.PATTERNS).get(pattern, (1, 0))
+    tframe = float(header.get("TFRAME") or _frame_time(header, camera_))
     return Readout(
         pattern,
         int(header.get("NFRAMES") or nframes),
@@ -108,19 +131,34 @@ def readout_of(header: dict[str, Any], camera_: Detector) -> Readout:
     )
 
 
+def _frame_time(header: dict[str, Any], camera_: Detector) -> float:
+    if camera_.mid_infrared:
+        return midinfrared.frame_time(str(header["SUBARRAY"]), str(header["READPATT"]))
+    if is_irs2(str(header["READPATT"])):
+        return FRAME_TIME
+    shape = int(header["SUBSIZE2"]), int(header["SUBSIZE1"])
+    return frame_time(shape, int(header.get("NOUTPUTS") or (4 if shape == camera_.shape else 1)))
+
+
 def _or(value: Any, default: Any) -> Any:
     return default if value is None else value
 
 
-def _add_dark(cache: CrdsCache, camera_: Detector, header: dict[str, Any], dark_groups: int) -> None:
+def _add_groups(
+    cache: CrdsCache, reftype: str, camera_: Detector, header: dict[str, Any], dark_groups: int
+) -> None:
+    """Add a dark or a reset, which are for one subarray and read pattern and have groups."""
     readout = readout_of(header, camera_)
     groups = max(readout.ngroups, dark_groups)
     match = (camera_.name, readout.pattern, str(header["SUBARRAY"]).upper())
-    existing = cache.find(camera_.instrument, "dark", match)
+    writer = pixels.write_dark
+    if camera_.mid_infrared:
+        writer = mid_infrared.write_dark if reftype == "dark" else mid_infrared.write_reset
+    existing = cache.find(camera_.instrument, reftype, match)
     if existing is None or fits.getval(existing, "NGROUPS") < groups:
-        path = cache.new_path(camera_.instrument, "dark", "fits")
-        pixels.write_dark(camera_, header, replace(readout, ngroups=groups), path)
-        cache.add(camera_.instrument, "dark", match, path)
+        path = cache.new_path(camera_.instrument, reftype, "fits")
+        writer(camera_, header, replace(readout, ngroups=groups), path)
+        cache.add(camera_.instrument, reftype, match, path)
 
 
 def wheel_pair(header: dict[str, Any], camera_: Detector) -> camera.Pair:
@@ -139,10 +177,7 @@ def _add_imaging(cache: CrdsCache, camera_: Detector, pair: camera.Pair) -> None
         "area": (camera.write_area, "fits"),
     }
     for reftype, (writer, extension) in one.items():
-        if cache.find(instrument, reftype, (camera_.name,)) is None:
-            path = cache.new_path(instrument, reftype, extension)
-            writer(camera_, path)
-            cache.add(instrument, reftype, (camera_.name,), path)
+        _add(cache, camera_, (reftype, extension), writer)
     match = (camera_.name, *pair)
     if cache.find(instrument, "flat", match) is None:
         path = cache.new_path(instrument, "flat", "fits")

@@ -16,7 +16,6 @@ from schemas.dq import DQ
 from simulator.detector import generator, maps
 from simulator.geometry import Distortion, distortion
 from simulator.instruments import (
-    FULL_SIZE,
     LONG_FILTERS,
     NIRISS_FILTERS,
     SHORT_FILTERS,
@@ -65,12 +64,13 @@ def relative_area(detector: Detector) -> NDArray[np.float32]:
     It varies slowly, so it is computed on every eighth pixel and interpolated; the error is below 1e-8.
     """
     d = distortion(detector)
-    coarse = np.arange(-8.0, FULL_SIZE + 16, 8)
-    area = d.pixel_area(*np.meshgrid(coarse, coarse)) / d.nominal_area
+    ny, nx = detector.shape
+    rows, columns = np.arange(-8.0, ny + 16, 8), np.arange(-8.0, nx + 16, 8)
+    area = d.pixel_area(*np.meshgrid(columns, rows)) / d.nominal_area
     from scipy.interpolate import RectBivariateSpline
 
-    fine = np.arange(FULL_SIZE, dtype=float)
-    return np.asarray(RectBivariateSpline(coarse, coarse, area)(fine, fine), dtype=np.float32)
+    spline = RectBivariateSpline(rows, columns, area)
+    return np.asarray(spline(np.arange(ny, dtype=float), np.arange(nx, dtype=float)), dtype=np.float32)
 
 
 def distortion_model(d: Distortion) -> Any:

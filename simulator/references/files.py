@@ -64,13 +64,18 @@ def _keywords(about: About, path: Path) -> dict[str, Any]:
     return result | about.keywords
 
 
-FULL_FRAME = {"SUBARRAY": "GENERIC", "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": 2048, "SUBSIZE2": 2048}
-"""Subarray keywords of a full-frame reference, which the pipeline cuts to any subarray."""
-
-
 def frame_keywords(detector: Detector) -> dict[str, Any]:
-    """Return the subarray keywords of a full-frame reference of a detector."""
-    return FULL_FRAME | {"FASTAXIS": detector.fast_axis, "SLOWAXIS": detector.slow_axis}
+    """Return the subarray keywords of a full-frame reference, which the pipeline cuts to any subarray."""
+    ny, nx = detector.shape
+    return {
+        "SUBARRAY": "GENERIC",
+        "SUBSTRT1": 1,
+        "SUBSTRT2": 1,
+        "SUBSIZE1": nx,
+        "SUBSIZE2": ny,
+        "FASTAXIS": detector.fast_axis,
+        "SLOWAXIS": detector.slow_axis,
+    }
 
 
 def image(name: str, data: np.ndarray[Any, Any]) -> fits.ImageHDU:

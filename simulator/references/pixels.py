@@ -11,17 +11,17 @@ from astropy.io import fits
 from schemas.dq import DQ
 from simulator import irs2 as interleaving
 from simulator.detector import Maps, maps
-from simulator.instruments import FULL_SIZE, Detector
+from simulator.instruments import Detector
 from simulator.readout import Readout
 from simulator.references.files import About, definitions, frame_keywords, image, write_fits
 
 COUPLING = 0.005
 """Share of a pixel's signal that each of its four neighbours gets."""
 TYPES = ("mask", "saturation", "superbias", "linearity", "gain", "readnoise")
-"""Types that `write` makes, full frame, for any exposure of the detector."""
+"""Types that `write` makes, full frame, for any exposure of the detector; MIRI has no superbias."""
 
 
-def write(reftype: str, detector: Detector, path: Path, irs2: bool = False) -> None:
+def write(reftype: str, detector: Detector, path: Path, *, irs2: bool = False) -> None:
     """Write one of `TYPES`, or ``ipc`` or ``refpix``, for a detector.
 
     Parameters
@@ -38,7 +38,10 @@ def write(reftype: str, detector: Detector, path: Path, irs2: bool = False) -> N
     if reftype == "refpix":
         _write_refpix(detector, path)
         return
-    model, description, extensions = _CONTENT[reftype](maps(detector))
+    pixels = maps(detector)
+    model, description, extensions = _CONTENT[reftype](pixels)
+    if reftype == "readnoise" and detector.mid_infrared:
+        extensions[0].data *= _stretch(pixels)
     if irs2:
         extensions = [_with_interleaved(extension, detector) for extension in extensions]
     about = About(
@@ -131,6 +134,12 @@ def _write_refpix(detector: Detector, path: Path) -> None:
     write_fits(path, about, [fits.BinTableHDU(rows, name=name) for name, rows in tables.items()])
 
 
+def _stretch(pixels: Maps) -> Any:
+    """Return by how much the linearity correction stretches noise at the pedestal of MIRI's ramps."""
+    sensitive = ~pixels.reference_pixels
+    return 1 + sensitive * pixels.bias * (2 * pixels.quadratic + 3 * pixels.cubic * pixels.bias)
+
+
 _CONTENT = {
     "ipc": _ipc,
     "mask": _mask,
@@ -180,8 +189,3 @@ def write_dark(detector: Detector, header: dict[str, Any], readout: Readout, pat
     )
     dq = np.zeros(rate.shape, dtype=np.uint32)
     write_fits(path, about, [image("SCI", data), image("DQ", dq), definitions()])
-
-
-def full_frame_header() -> dict[str, Any]:
-    """Return the subarray keywords of a full frame."""
-    return {"SUBARRAY": "FULL", "SUBSTRT1": 1, "SUBSTRT2": 1, "SUBSIZE1": FULL_SIZE, "SUBSIZE2": FULL_SIZE}

@@ -20,7 +20,7 @@ from streams.stages.stage import Keywords, demand
 
 def detector1_steps(keywords: Keywords) -> tuple[Step, ...]:
     """Return the steps from raw to ramp."""
-    return _detector1().steps
+    return _detector1(keywords).steps
 
 
 def ramp_fit_steps(keywords: Keywords) -> tuple[Step, ...]:
@@ -59,7 +59,7 @@ def _integrations(keywords: Keywords) -> int:
 def detector1(job: Job) -> None:
     """Make the ramp of a raw exposure."""
     with ProductFile(job.science().path) as file:
-        blocks = _detector1().stream(job.blocks(file), job.references, job.settings)
+        blocks = _detector1(file.meta.primary).stream(job.blocks(file), job.references, job.settings)
         _write_blocks(job, "ramp", blocks, file.nint)
 
 
@@ -72,7 +72,7 @@ def ramp_fit(job: Job) -> None:
 def raw_to_rate(job: Job) -> None:
     """Make the rates of a raw exposure, its ramp never leaving memory."""
     with ProductFile(job.science().path) as file:
-        ramps = _detector1().stream(job.blocks(file), job.references, job.settings)
+        ramps = _detector1(file.meta.primary).stream(job.blocks(file), job.references, job.settings)
         _write_rates(job, _ramp_fit().stream(ramps, job.references, job.settings), file.nint)
 
 
@@ -140,10 +140,10 @@ def _averaged(blocks: Iterator[Any], average: Any) -> Iterator[Any]:
         yield block
 
 
-def _detector1() -> Pipeline:
-    from processors.detector1 import DETECTOR1_NIR
+def _detector1(keywords: Keywords) -> Pipeline:
+    from processors.detector1 import detector1_of
 
-    return DETECTOR1_NIR
+    return detector1_of(keywords)
 
 
 def _ramp_fit() -> Pipeline:

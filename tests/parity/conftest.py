@@ -40,7 +40,7 @@ def simulated(folder, **wanted):
     from simulator.downlink import write_downlink
     from simulator.observation import Request
 
-    request = Request(detectors=("NRCA1",), dithers=1, sources=60, **wanted)
+    request = Request(**{"detectors": ("NRCA1",)} | wanted, dithers=1, sources=60)
     return write_downlink(request, folder)[0]
 
 
@@ -84,10 +84,14 @@ def real(folder):
     return uncal
 
 
+MIRI = {"exp_type": "MIR_IMAGE", "detectors": ("MIRIMAGE",), "filter": "F770W", "pattern": "FASTR1"}
 CASES = {
     "subarray": {"subarray": "SUB320", "pattern": "RAPID", "ngroups": 6, "nints": 3, "seed": 5},
     "averaged": {"subarray": "SUB160", "pattern": "SHALLOW4", "ngroups": 5, "nints": 2, "seed": 6},
     "full": {"subarray": "FULL", "pattern": "BRIGHT2", "ngroups": 4, "nints": 1, "seed": 7},
+    "miri": MIRI | {"subarray": "SUB256", "ngroups": 6, "nints": 2, "seed": 8},
+    "miri_short": MIRI | {"subarray": "SUB128", "ngroups": 4, "nints": 2, "seed": 9},
+    "miri_full": MIRI | {"subarray": "FULL", "ngroups": 5, "nints": 1, "seed": 10},
     "real": None,
 }
 

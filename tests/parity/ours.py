@@ -2,7 +2,7 @@
 
 import pytest
 
-from processors.detector1 import DETECTOR1_NIR
+from processors.detector1 import DETECTOR1_MIRI, DETECTOR1_NIR, detector1_of
 from processors.ramp_fit import RAMP_FIT, Average
 from processors.recipes import effective
 from processors.registry import STEPS as ALL
@@ -11,7 +11,7 @@ from schemas.recipe import Recipe
 from schemas.references import Window
 from streams.references import ReferenceLibrary
 
-STEPS = {step.name: step for step in (*DETECTOR1_NIR.steps, *RAMP_FIT.steps)}
+STEPS = {step.name: step for step in (*DETECTOR1_NIR.steps, *DETECTOR1_MIRI.steps, *RAMP_FIT.steps)}
 
 
 def stage1(exposure, keep=True, steps=None):
@@ -24,11 +24,12 @@ def stage1(exposure, keep=True, steps=None):
         keywords = {**product.meta.science, **product.meta.primary}
         recipe = Recipe(base="baseline", steps=steps or {})
         settings = effective(recipe, STEPS, keywords, known=set(ALL) - set(STEPS))
-        wanted = {reftype for step in STEPS.values() for reftype in step.wanted}
+        road = {step.name: step for step in (*detector1_of(keywords).steps, *RAMP_FIT.steps)}
+        wanted = {t for name, step in road.items() if not settings[name].skip for t in step.wanted}
         window = Window.of(product.meta.primary, product.shape[2:])
         references = ReferenceLibrary().references(keywords, sorted(wanted), window)
         made = {}
-        for name, step in STEPS.items():
+        for name, step in road.items():
             product, _ = step.run(product, references, settings[name])
             if keep or name == "jump":
                 made[name] = product

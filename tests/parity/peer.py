@@ -13,14 +13,18 @@ from pathlib import Path
 SUFFIX = {
     "group_scale": "group_scale",
     "dq_init": "dq_init",
+    "emicorr": "emicorr",
     "saturation": "saturation",
+    "lastframe": "lastframe",
+    "reset": "reset",
     "superbias": "superbias",
     "refpix": "refpix",
     "linearity": "linearity",
+    "rscd": "rscd",
     "dark_current": "dark_current",
     "jump": "jump",
 }
-"""Suffix of the file that each of the peer's steps saves."""
+"""Suffix of the file that each of the peer's steps saves; not every exposure goes through all of them."""
 
 SAVING = {step: {"save_results": True} for step in SUFFIX}
 VARIABLE = "CALSTREAM_PEER_PYTHON"

@@ -6,6 +6,8 @@ Meant differences:
   reference pixels, the step is said not to apply here, and to be complete there.
 - ``zeroframe``: there it is corrected only if the header says ZEROFRAM; here whenever the file has one.
 - Pixels that are DO_NOT_USE have NaN errors and variances here, and 0 there.
+- ``rscd``: MIRI's pixels that keep groups because they saturate early are FLUX_ESTIMATED in PIXELDQ there,
+  and so in all integrations; here in the rates of those integrations in which they do.
 - A pixel that is saturated from the first group on is replaced by its zero frame there, and has no rate here.
 """
 
@@ -36,10 +38,14 @@ class Rate:
 RAMP = {
     "group_scale": Ramp(0.0),
     "dq_init": Ramp(0.0),
+    "emicorr": Ramp(0.01),
     "saturation": Ramp(0.0),
+    "lastframe": Ramp(0.0),
+    "reset": Ramp(0.01),
     "superbias": Ramp(0.0),
     "refpix": Ramp(0.01),
     "linearity": Ramp(0.02),
+    "rscd": Ramp(0.02),
     "dark_current": Ramp(0.02),
     "jump": Ramp(0.02, groupdq=1e-5),
 }

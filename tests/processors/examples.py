@@ -8,6 +8,7 @@ from io import StringIO
 import numpy as np
 from astropy.table import Table
 
+from processors.detector1 import DETECTOR1_MIRI, DETECTOR1_NIR
 from processors.image3 import ImageSet
 from processors.registry import STEPS
 from schemas.products import Product, Ramp, Rate
@@ -77,12 +78,29 @@ BESIDE = {"guider_cds": guided}
 """Steps that do not take what the one before makes, and what they are given; nobody takes what they make."""
 
 
+def raw_miri(seed: int = 1, nint: int = SHAPE[0]) -> Ramp:
+    """The same as an exposure of MIRI's, which has no zero frame, averaged with a divisor of two thirds."""
+    ramp = raw(seed, nint)
+    cards = build.MIRI | {"NFRAMES": 3, "FRMDIVSR": 2}
+    return replace(ramp, meta=ramp.meta.with_primary(**cards), zeroframe=None)
+
+
+ONLY_MIRI = [step.name for step in DETECTOR1_MIRI.steps if step not in DETECTOR1_NIR.steps]
+"""Steps that have nothing to do for the near-infrared detectors."""
+
+
 def road(seed: int = 1, nint: int = SHAPE[0]) -> dict[str, Product]:
     """What each registered step is given on the way from a raw exposure to a catalogue."""
-    given, product = {}, raw(seed, nint)
+    given: dict[str, Product] = {}
+    product: Product = raw_miri(seed, nint)
+    for step in DETECTOR1_MIRI.steps:
+        given[step.name] = product
+        product = step(product, REFERENCES)
+    product = raw(seed, nint)
     for name, step in STEPS.items():
         if name in BESIDE:
             given[name] = BESIDE[name](seed, nint)
+        if name in BESIDE or name in ONLY_MIRI:
             continue
         product = PREPARE.get(name, lambda same: same)(product)
         given[name] = product

@@ -115,8 +115,8 @@ def test_steps_that_wrote_into_their_input_would_be_noticed(monkeypatch) -> None
 
 
 WRITING = {
-    "dark_current", "dq_init", "flat_field", "gain_scale", "jump", "linearity", "photom", "refpix",
-    "saturation", "superbias",
+    "dark_current", "dq_init", "emicorr", "flat_field", "gain_scale", "jump", "lastframe", "linearity",
+    "photom", "refpix", "reset", "rscd", "saturation", "superbias",
 }  # fmt: skip
 """Steps that write to arrays of an edited product."""
 

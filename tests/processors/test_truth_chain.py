@@ -19,28 +19,19 @@ The statistics of single kernels are held in `ramps/`; here every correction sta
 
 from __future__ import annotations
 
-from contextlib import contextmanager
-from dataclasses import dataclass, replace
-from functools import cached_property
-from pathlib import Path
+from dataclasses import replace
 
 import numpy as np
 import pytest
 from astropy.coordinates import SkyCoord
-from astropy.io import fits
-from astropy.table import QTable
 from scipy.ndimage import binary_dilation
 
-from processors.detector1 import DETECTOR1_NIR
-from processors.image2 import IMAGE2
 from processors.image3 import ImageSet, resample, source_catalog
-from processors.ramp_fit import RAMP_FIT, average_integrations
 from schemas.dq import DQ
-from schemas.reading import read
 from simulator.downlink import write_downlink
 from simulator.observation import Request
-from streams.references import references_for
 from streams.report.recovery import compare_apertures
+from tests.processors.chains import Chain, served
 
 CASES = {
     # No reference pixels, hence no drifts.
@@ -53,63 +44,6 @@ CASES = {
     ),
 }  # fmt: skip
 SCATTER = {"quiet": 0.03, "drifts": 0.05}
-
-
-@dataclass(frozen=True)
-class Chain:
-    """One exposure at every level, and its truth."""
-
-    folder: Path
-    uncal: Path
-
-    @cached_property
-    def raw(self):
-        return read(self.uncal)
-
-    @cached_property
-    def references(self):
-        return references_for(self.raw)
-
-    @cached_property
-    def ramp(self):
-        return DETECTOR1_NIR(self.raw, self.references)
-
-    @cached_property
-    def rates(self):
-        return RAMP_FIT(self.ramp, self.references)
-
-    @cached_property
-    def rate(self):
-        return average_integrations(self.rates, self.references)
-
-    @cached_property
-    def cal(self):
-        return IMAGE2(self.rate, self.references)
-
-    @cached_property
-    def sources(self):
-        return QTable.read(self.folder / "truth/sources.ecsv")
-
-    def true(self, extension):
-        with fits.open(self.folder / "truth" / self.uncal.name.replace("uncal", "truth")) as hdus:
-            return np.array(hdus[extension].data)
-
-    def fluxes(self, kind):
-        """Where truth is faint, or where it is bright; pixels with nothing to be said against them."""
-        truth = self.true("RATE")
-        clean = self.rate.dq == 0
-        low, high = np.percentile(truth[clean], [50, 97])
-        return clean & (truth < low if kind == "low" else truth > high)
-
-
-@contextmanager
-def served(folder):
-    """CRDS as a user of the folder has it."""
-    with pytest.MonkeyPatch.context() as environment:
-        environment.setenv("CRDS_PATH", str(folder / "crds_cache"))
-        for variable in ("CRDS_CONTEXT", "CRDS_SERVER_URL"):
-            environment.delenv(variable, raising=False)
-        yield
 
 
 @pytest.fixture(scope="module", params=CASES)

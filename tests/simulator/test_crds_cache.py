@@ -185,7 +185,7 @@ def test_filter_offsets_cover_the_filters_of_the_channel(downlink: Path) -> None
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"DETECTOR": "MIRIMAGE"}, "no references for detector MIRIMAGE"),
+        ({"DETECTOR": "NRCX9"}, "no references for detector NRCX9"),
         ({"SUBSTRT1": None}, "lacks SUBSTRT1"),
     ],
 )

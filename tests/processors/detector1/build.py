@@ -5,7 +5,7 @@ import numpy as np
 from schemas.dq import DQ
 from schemas.meta import Keywords, Meta
 from schemas.products import Ramp
-from schemas.references import ImageReference, RampReference, References
+from schemas.references import ImageReference, ModelReference, RampReference, References, TableReference
 
 NO_FLAGS = np.uint32(0)
 
@@ -84,6 +84,48 @@ def dark(groups, nframes=1, groupgap=0, dq=None, average=None):
     )
 
 
+def by_integration(reftype, groups, dq=None):
+    """A reference (nint, ngroup, ny, nx): MIRI's dark or reset."""
+    groups = np.asarray(groups, np.float32)
+    flat = groups.reshape(-1, *groups.shape[2:])
+    return RampReference(
+        reftype=reftype,
+        name=f"test_{reftype}.fits",
+        digest="0" * 64,
+        ngroup=groups.shape[1],
+        nframes=1,
+        groupgap=0,
+        dq=np.zeros(groups.shape[2:], np.uint32) if dq is None else dq,
+        group=lambda i: flat[i].copy(),
+        nint=len(groups),
+    )
+
+
+def rscd(*rows):
+    """A table of (subarray, readpatt, group_skip1, group_skip)."""
+    columns = [("subarray", "S17"), ("readpatt", "S12"), ("group_skip1", "i4"), ("group_skip", "i4")]
+    table = {"RSCD_GROUP_SKIP": np.array(list(rows), columns)}
+    return TableReference(reftype="rscd", name="test_rscd.fits", digest="0" * 64, tables=table)
+
+
+def emicorr(wave, frequency=390.625, **cases):
+    """Waveform of one frequency, and the clock (ticks of a row and of a frame) of each subarray."""
+    found = {
+        name: {"rowclocks": row, "frameclocks": frame, "freqs": {"FAST": ["Hz390"], "SLOW": {}}}
+        for name, (row, frame) in cases.items()
+    }
+    waves = {"Hz390": {"frequency": frequency, "phase_amplitudes": list(wave)}}
+    tree = {"frequencies": waves, "subarray_cases": found}
+    return ModelReference(reftype="emicorr", name="test_emicorr.asdf", digest="0" * 64, tree=tree)
+
+
+MIRI = {
+    "INSTRUME": "MIRI", "DETECTOR": "MIRIMAGE", "EXP_TYPE": "MIR_IMAGE", "FILTER": "F770W", "PUPIL": None,
+    "READPATT": "FASTR1", "NFRAMES": 1, "FRMDIVSR": 1, "NOUTPUTS": 4, "NSAMPLES": 1, "FASTAXIS": 1,
+}  # fmt: skip
+"""Keywords of an exposure of MIRI's."""
+
+
 def references(*given):
     """References by their types."""
     return References({reference.reftype: reference for reference in given})
@@ -96,6 +138,8 @@ def everything(shape, seed=0, gain=2.0, readnoise=6.0):
     flags[:, 0] |= np.uint32(DQ.REFERENCE_PIXEL)
     flags[:, -1] |= np.uint32(DQ.REFERENCE_PIXEL)
     coefficients = np.stack([np.zeros(shape), np.ones(shape), rng.normal(1e-6, 1e-7, shape)])
+    resets = -np.exp(-np.arange(5))[:, None, None] * rng.normal(50, 10, (2, 1, *shape))
+    resets[0, 1, 7, 7] = np.nan
     return references(
         mask(flags),
         image("saturation", rng.normal(60000, 500, shape)),
@@ -105,6 +149,9 @@ def everything(shape, seed=0, gain=2.0, readnoise=6.0):
         image("gain", np.full(shape, gain)),
         image("readnoise", np.full(shape, readnoise)),
         image("ipc", [[0, -0.005, 0], [-0.005, 1.02, -0.005], [0, -0.005, 0]]),
+        by_integration("reset", resets),
+        rscd(("SUB64", "FASTR1", 1, 2)),
+        emicorr(np.sin(2 * np.pi * (np.arange(100) + 0.5) / 100), SUB64=(28, 8512)),
     )
 
 

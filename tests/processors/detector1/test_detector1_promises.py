@@ -6,17 +6,18 @@ import pytest
 from hypothesis import given, settings
 from hypothesis import strategies as st
 
-from processors.detector1 import DETECTOR1_NIR
+from processors.detector1 import DETECTOR1_MIRI, DETECTOR1_NIR
 from processors.pipelines import Pipeline
 from processors.ramp_fit import RAMP_FIT, Average, average_integrations
 from processors.steps import StepSettings
 from schemas.products import Ramp, concatenate
 from schemas.writing import ProductWriter, write
-from tests.processors.detector1.build import everything, raw_ramp
+from tests.processors.detector1.build import MIRI, everything, raw_ramp
 
 SHAPE = (5, 6, 24, 32)
 STEPS = (*DETECTOR1_NIR.steps, *RAMP_FIT.steps)
 ROAD = Pipeline("road", STEPS)
+MIRI_ROAD = Pipeline("road", (*DETECTOR1_MIRI.steps, *RAMP_FIT.steps))
 REFERENCES = everything(SHAPE[2:])
 
 
@@ -53,10 +54,10 @@ def test_a_step_leaves_its_input_alone(step, seed, nint):
     assert not result.donated
 
 
-def through(ramp, size, how=None):
+def through(ramp, size, how=None, pipeline=ROAD):
     """The rates of all integrations, in blocks of so many, whose arrays are given away."""
     blocks = (cut(ramp, first, first + size) for first in range(0, len(ramp.data), size))
-    return list(ROAD.stream(blocks, REFERENCES, how or {}))
+    return list(pipeline.stream(blocks, REFERENCES, how or {}))
 
 
 def cut(ramp, first, last):
@@ -79,16 +80,20 @@ BASELINE = {
 
 
 @pytest.mark.parametrize("how", [{}, BASELINE], ids=["optimal", "baseline"])
-def test_blocks_and_threads_change_no_byte(how):
+@pytest.mark.parametrize("pipeline", [ROAD, MIRI_ROAD], ids=["near-infrared", "MIRI"])
+def test_blocks_and_threads_change_no_byte(pipeline, how):
     ramp = raw_ramp(SHAPE, hits=0.1)
-    whole = ROAD(ramp, REFERENCES, how)
+    if pipeline is MIRI_ROAD:
+        ramp = ramp.with_meta(ramp.meta.with_primary(**MIRI, NINTS=SHAPE[0]))
+        ramp.data[3, 1:, 10, 10] = 65535  # saturates early, and in one integration only
+    whole = pipeline(ramp, REFERENCES, how)
     expected = contents(whole)
     threads = numba.get_num_threads()
     try:
         for count in range(1, min(2, threads) + 1):
             numba.set_num_threads(count)
             for size in (1, 2, 5):
-                made = through(ramp, size, how)
+                made = through(ramp, size, how, pipeline)
                 assert sum(len(block.data) for block in made) == 5
                 assert contents(concatenate(made)) == expected
     finally:
