@@ -13,6 +13,7 @@ from simulator.instruments import bandpass, photmjsr
 from simulator.observation import Exposure
 from simulator.references.camera import camera_psf, filter_offset, relative_area
 from simulator.scene import Camera, Scene, render
+from simulator.snowballs import snowballs, together
 
 Image = NDArray[np.float32]
 
@@ -84,6 +85,9 @@ def simulate(exposure: Exposure, scene: Scene) -> Simulated:
     part = exposure.window
     per_pixel = {} if exposure.request.cosmic_rays else {"rate": 0.0}
     rays = cosmic_rays(part.shape, exposure.readout, rng, **per_pixel)
+    if exposure.request.snowballs:
+        own = generator(exposure.request.seed, exposure.name, "snowballs")
+        rays = together(rays, snowballs(part.shape, exposure.readout, own, exposure.request.snowballs))
     axis = exposure.detector.amplifier_axis
     electronics = Electronics(
         exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1, drifts=_corrected(pixels)

@@ -44,6 +44,8 @@ class Request:
     program: str = "01234"
     observation: str = "001"
     cosmic_rays: bool = True
+    snowballs: float = 0.0
+    """Large events per pixel and second."""
 
 
 @dataclass(frozen=True)
