@@ -60,6 +60,8 @@ class Request:
     cosmic_rays: bool = True
     interference: float = 2.0
     """Amplitude of the interference that disturbs MIRI, DN."""
+    snowballs: float = 0.0
+    """Large events per pixel and second."""
 
 
 @dataclass(frozen=True)

@@ -12,6 +12,7 @@ from processors.options import Options, option
 from processors.ramps import jumps, twopoint
 from processors.ramps.covariance import PixelNoise
 from processors.ramps.growth import Neighbours
+from processors.ramps.snowballs import SnowballRules, flag_in_turn
 from processors.steps import NotApplicable, Scope, step
 from schemas.products import Ramp
 from schemas.references import References
@@ -54,20 +55,47 @@ class JumpOptions(Options):
     after_jump_flag_time1: float = option(0.0, ge=0, unit="seconds", doc="for how long after those jumps")
     after_jump_flag_dn2: float = option(0.0, ge=0, unit="DN", doc="the same for a second class of jumps")
     after_jump_flag_time2: float = option(0.0, ge=0, unit="seconds", doc="for how long after those jumps")
+    expand_large_events: bool = option(False, doc="find snowballs, and flag more around them")
+    min_sat_area: float = option(1.0, ge=1, unit="pixels", doc="least area of a snowball's saturated core")
+    min_jump_area: float = option(5.0, ge=1, unit="pixels", doc="least area of the jumps of a snowball")
+    expand_factor: float = option(2.0, ge=1, doc="how much larger the flagged area is than the jumps")
+    sat_required_snowball: bool = option(True, doc="whether only what has a saturated core is a snowball")
+    edge_size: int = option(25, ge=0, unit="pixels", doc="nearer than that to an edge it needs no core")
+    min_sat_radius_extend: float = option(
+        2.5, ge=0, unit="pixels", doc="minor axis from which on a core is flagged saturated beyond its edge"
+    )
+    sat_expand: int = option(2, ge=0, unit="pixels", doc="how much the axes of such a core grow")
+    max_extended_radius: float = option(200.0, gt=0, unit="pixels", doc="no snowball is taken for larger")
+    mask_snowball_core_next_int: bool = option(True, doc="flag such cores in the next integration too")
+    snowball_time_masked_next_int: float = option(
+        4000.0, ge=0, unit="seconds", doc="for how long cores are flagged in the next integration"
+    )
 
 
 def _scope(options: JumpOptions) -> Scope:
     return "exposure" if options.method == "two_point" else "integration"
 
 
-@step(options=JumpOptions, references=("gain", "readnoise"), scope=_scope, status="S_JUMP", repeatable=True)
-def jump(ramp: Ramp, references: References, options: JumpOptions) -> Ramp:
+Cores = NDArray[np.bool_] | None
+"""Pixels in the cores of the snowballs of an integration; there may be no integration."""
+
+
+@step(
+    options=JumpOptions,
+    references=("gain", "readnoise"),
+    scope=_scope,
+    carries=lambda: None,
+    status="S_JUMP",
+    repeatable=True,
+)
+def jump(ramp: Ramp, references: References, options: JumpOptions, carry: Cores) -> tuple[Ramp, Cores]:
     """Flag JUMP_DET on each group whose difference from the group before is spoilt by a hit.
 
     ``likelihood`` takes out the differences that lower chi-squared of the ramp's fit by more than a threshold
     (Brandt 2024b, PASP 136, 045005). ``two_point`` compares differences with their median over the ramp and
     all integrations (Anderson and Gordon 2011, PASP 123, 1237), as the standard pipeline does by default; it
-    needs the whole exposure.
+    needs the whole exposure. With ``expand_large_events`` what surrounds snowballs is flagged too, and their
+    cores in the next integration.
 
     Parameters
     ----------
@@ -77,11 +105,15 @@ def jump(ramp: Ramp, references: References, options: JumpOptions) -> Ramp:
         ``gain`` (electrons per DN) and ``readnoise`` (DN, of a difference of two reads).
     options : JumpOptions
         Method and thresholds.
+    carry : ndarray of bool (ny, nx) or None
+        Cores of the snowballs of the integration before, if there was one.
 
     Returns
     -------
     Ramp
         With other group flags.
+    ndarray of bool (ny, nx) or None
+        Cores of the snowballs of the last integration.
 
     Raises
     ------
@@ -93,25 +125,55 @@ def jump(ramp: Ramp, references: References, options: JumpOptions) -> Ramp:
     if ramp.shape[1] < 3:
         raise NotApplicable(f"{ramp.shape[1]} groups are too few to tell a jump from the ramp")
     noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
-    after = _after(options, float(ramp.meta.get("TGROUP") or 0))
-    sides = None
-    if options.flag_4_neighbors:
-        sides = Neighbours(options.min_jump_to_flag_neighbors, options.max_jump_to_flag_neighbors)
     out = ramp.edit("groupdq")
     if options.method == "two_point":
-        out.groupdq[...] = _two_point(ramp, noise, options, sides, after)
-        return out
-    thresholds = jumps.JumpThresholds(
-        options.likelihood_threshold_one, options.likelihood_threshold_two, after, sides
+        out.groupdq[...] = _two_point(ramp, noise, options)
+    else:
+        thresholds = jumps.JumpThresholds(
+            options.likelihood_threshold_one,
+            options.likelihood_threshold_two,
+            _after(ramp, options),
+            _sides(options),
+        )
+        pattern = read_pattern(ramp.meta, ramp.shape[1])
+        for data, groupdq in zip(ramp.data, out.groupdq, strict=True):
+            jumps.find_jumps(data, groupdq, pattern, noise, thresholds, pixeldq=ramp.pixeldq, in_place=True)
+    if options.expand_large_events:
+        carry = _flag_snowballs(out, options, carry)
+    return out, carry
+
+
+def _flag_snowballs(ramp: Ramp, options: JumpOptions, before: Cores) -> Cores:
+    rules = SnowballRules(
+        min_jump_area=options.min_jump_area,
+        min_sat_area=options.min_sat_area,
+        expand_factor=options.expand_factor,
+        sat_required=options.sat_required_snowball,
+        edge_size=options.edge_size,
+        min_sat_radius_extend=options.min_sat_radius_extend,
+        sat_expand=options.sat_expand,
+        max_radius=options.max_extended_radius,
     )
-    pattern = read_pattern(ramp.meta, ramp.shape[1])
-    for data, groupdq in zip(ramp.data, out.groupdq, strict=True):
-        jumps.find_jumps(data, groupdq, pattern, noise, thresholds, pixeldq=ramp.pixeldq, in_place=True)
-    return out
+    group_time = _group_time(ramp)
+    groups = int(options.snowball_time_masked_next_int // group_time) if group_time > 0 else ramp.shape[1]
+    if not options.mask_snowball_core_next_int:
+        groups = 0
+    return flag_in_turn(ramp.groupdq, rules, groups, before)
 
 
-def _after(options: JumpOptions, group_time: float) -> tuple[tuple[float, int], ...]:
+def _group_time(ramp: Ramp) -> float:
+    return float(ramp.meta.get("TGROUP") or 0)
+
+
+def _sides(options: JumpOptions) -> Neighbours | None:
+    if not options.flag_4_neighbors:
+        return None
+    return Neighbours(options.min_jump_to_flag_neighbors, options.max_jump_to_flag_neighbors)
+
+
+def _after(ramp: Ramp, options: JumpOptions) -> tuple[tuple[float, int], ...]:
     """Return pairs of a jump's size in DN and the number of groups to flag after it."""
+    group_time = _group_time(ramp)
     pairs = (
         (options.after_jump_flag_dn1, options.after_jump_flag_time1),
         (options.after_jump_flag_dn2, options.after_jump_flag_time2),
@@ -125,15 +187,13 @@ def _two_point(
     ramp: Ramp,
     noise: PixelNoise,
     options: JumpOptions,
-    sides: Neighbours | None,
-    after: tuple[tuple[float, int], ...],
 ) -> NDArray[np.uint8]:
     settings = twopoint.TwoPoint(
         threshold=options.rejection_threshold,
         threshold_three=options.four_group_rejection_threshold,
         threshold_two=options.three_group_rejection_threshold,
-        neighbours=sides,
-        after=after,
+        neighbours=_sides(options),
+        after=_after(ramp, options),
         single_pass=options.min_diffs_single_pass,
         clip_integrations=options.minimum_sigclip_groups,
     )

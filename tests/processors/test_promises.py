@@ -27,7 +27,8 @@ from tests.processors.examples import BESIDE, REFERENCES, SHAPE, contents, cut, 
 EVERY = pytest.mark.parametrize("name", STEPS)
 OPTIONS = [(name, option) for name, step in STEPS.items() for option in step.options_type.model_fields]
 PLAIN_NUMBERS = {
-    "refpix.side_gain", "resample.pixel_scale_ratio", "source_catalog.ci1_star_threshold",
+    "jump.expand_factor", "refpix.side_gain", "resample.pixel_scale_ratio",
+    "source_catalog.ci1_star_threshold",
     "source_catalog.ci2_star_threshold", "source_catalog.nlevels", "source_catalog.contrast",
 }  # fmt: skip
 """Options that are ratios or numbers of something: they have no unit."""
