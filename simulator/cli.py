@@ -10,9 +10,11 @@ from typer.core import TyperGroup
 
 from schemas.errors import UsageError
 from simulator import midinfrared
-from simulator.downlink import write_downlink
+from simulator.downlink import write_downlink, write_environment
+from simulator.instruments import FULL_SIZE
+from simulator.lamp import Lamp, write_lamp
 from simulator.observation import EXP_TYPES, USUAL, Request
-from simulator.readout import PATTERNS
+from simulator.readout import OTHERS, PATTERNS
 from simulator.references.build import add_files
 
 
@@ -31,6 +33,7 @@ simulate = typer.Typer(
     help="Simulate observations with known truth, and CRDS references for them or for given exposures. "
     f"`simulate EXP_TYPE --out DIR` takes exposures ({', '.join(EXP_TYPES)}); "
     "`simulate EXP_TYPE --help` lists its options. "
+    "`simulate lamp DETECTOR EXP_TYPE --out DIR` exposes any near-infrared detector to a lamp. "
     "`simulate references FILE... --crds DIR` makes references.",
 )
 
@@ -94,6 +97,42 @@ def exposure(
         sources,
     )
     write_downlink(request, out, dark_groups, progress=typer.echo)
+    typer.echo(f"use the references with: . {out / 'env.sh'}")
+
+
+@simulate.command("lamp")
+def lamp(
+    detector: Annotated[str, typer.Argument(help="Any near-infrared detector.", show_default=False)],
+    exp_type: Annotated[str, typer.Argument(help="EXP_TYPE of the exposure.", show_default=False)],
+    out: Annotated[Path, typer.Option(help="Folder for the file.", show_default=False)],
+    readpatt: Annotated[str, typer.Option(help=f"Read pattern: {', '.join(PATTERNS | OTHERS)}.")] = "RAPID",
+    subarray: Annotated[str, typer.Option(help="Its name.")] = "FULL",
+    corner: Annotated[tuple[int, int], typer.Option(help="Its first column and row.")] = (1, 1),
+    size: Annotated[tuple[int, int], typer.Option(help="Its columns and rows.")] = (FULL_SIZE, FULL_SIZE),
+    ngroups: Annotated[int, typer.Option(help="Groups per integration.")] = 4,
+    nints: Annotated[int, typer.Option(help="Integrations.")] = 1,
+    zeroframe: Annotated[bool, typer.Option(help="Keep the first frame of each integration.")] = False,
+    seed: Annotated[int, typer.Option(help="Another seed is other noise.")] = 1,
+) -> None:
+    """Expose a detector to a lamp: a Level-1b file and a CRDS cache for it, IRS2 readouts too."""
+    request = Lamp(
+        detector=detector.upper(),
+        exp_type=exp_type.upper(),
+        pattern=readpatt.upper(),
+        subarray=subarray.upper(),
+        corner=corner,
+        size=size,
+        ngroups=ngroups,
+        nints=nints,
+        zeroframe=zeroframe,
+        seed=seed,
+    )
+    request.check()
+    out.mkdir(parents=True, exist_ok=True)
+    path = write_lamp(request, out / f"jw01234009001_02101_{seed:05d}_{detector.lower()}_uncal.fits")
+    typer.echo(path.name)
+    add_files(out / "crds_cache", [path])
+    write_environment(out, out / "crds_cache")
     typer.echo(f"use the references with: . {out / 'env.sh'}")
 
 

@@ -12,6 +12,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
+from schemas.errors import UsageError
 from simulator import irs2
 from simulator.detector import Electronics, Maps, cosmic_rays, generator, maps, ramp
 from simulator.instruments import FULL_SIZE, Detector, detector
@@ -41,6 +42,33 @@ class Lamp:
     keywords: tuple[tuple[str, str], ...] = ()
     """Further FITS keywords of the primary header, for example FILTER."""
     seed: int = 1
+
+    def check(self) -> None:
+        """Refuse what cannot be exposed.
+
+        Raises
+        ------
+        UsageError
+            If there is no such detector or read pattern, nothing to read, a window that is not on the
+            detector, or an IRS2 readout of less than the whole.
+        """
+        irs2_ = irs2.is_irs2(self.pattern)
+        if self.pattern not in PATTERNS | OTHERS:
+            raise UsageError(
+                f"there is no read pattern {self.pattern!r}; choose from {', '.join(PATTERNS | OTHERS)}"
+            )
+        if irs2_ and (self.camera.instrument != "NIRSPEC" or self.size != (FULL_SIZE, FULL_SIZE)):
+            raise UsageError(
+                f"{self.pattern} reads NIRSpec's full frames only; choose NRS1 or NRS2, and FULL"
+            )
+        if self.ngroups < 1 or self.nints < 1:
+            raise UsageError(f"{self.ngroups} groups and {self.nints} integrations: both must be at least 1")
+        ends = [first + length - 1 for first, length in zip(self.corner, self.size, strict=True)]
+        if min(*self.corner, *self.size) < 1 or max(ends) > FULL_SIZE:
+            raise UsageError(
+                f"{self.size[0]} x {self.size[1]} pixels from {self.corner} do not lie on a detector of "
+                f"{FULL_SIZE} x {FULL_SIZE}; give another --corner or --size"
+            )
 
     @property
     def camera(self) -> Detector:
