@@ -109,6 +109,8 @@ class Usual:
     pattern: str
 
 
+IFU: Final = ("MIRIFULONG", "MIRIFUSHORT")
+"""Detectors that take no images."""
 USUAL: Final = {
     "NRC_IMAGE": Usual("NIRCAM", ("NRCA1", "NRCA3"), "F200W", "SUB320", "RAPID"),
     "MIR_IMAGE": Usual("MIRI", ("MIRIMAGE",), "F770W", "SUB256", "FASTR1"),
@@ -167,10 +169,9 @@ def _readout(request: Request, camera: Detector, part: Window) -> Readout:
 def _camera(name: str, request: Request) -> Detector:
     camera = detector(name)
     wanted = USUAL[request.exp_type.upper()]
-    if camera.instrument != wanted.instrument or camera.name.startswith("MIRIFU"):
-        others = [d.name for d in DETECTORS.values() if d.instrument == wanted.instrument]
-        known = ", ".join(name for name in others if not name.startswith("MIRIFU"))
-        raise UsageError(f"{request.exp_type} is not taken with {camera.name}; choose from {known}")
+    known = [d.name for d in DETECTORS.values() if d.instrument == wanted.instrument and d.name not in IFU]
+    if camera.name not in known:
+        raise UsageError(f"{request.exp_type} is taken with {', '.join(known)}, not with {camera.name}")
     if request.filter.upper() not in (filters := _filters(camera)):
         raise UsageError(f"{camera.name} has no filter {request.filter}; choose from {', '.join(filters)}")
     return camera

@@ -10,9 +10,10 @@ from stdatamodels.jwst import datamodels
 from schemas.errors import UsageError
 from simulator.geometry import Pointing, distortion, siaf, window
 from simulator.instruments import DETECTORS, detector
+from simulator.references.build import IMAGING
 from simulator.references.camera import relative_area, write_distortion
 
-IMAGERS = [name for name, d in DETECTORS.items() if d.instrument != "NIRSPEC"]
+IMAGERS = [name for name, d in DETECTORS.items() if d.instrument in IMAGING]
 GRID = tuple(a.ravel() for a in np.meshgrid(np.linspace(0, 2047, 25), np.linspace(0, 2047, 25)))
 
 

@@ -17,6 +17,7 @@ from simulator.cli import simulate as app
 from simulator.crds_cache import CrdsCache
 from simulator.detector import maps
 from simulator.downlink import write_downlink
+from simulator.geometry import distortion, siaf
 from simulator.instruments import detector
 from simulator.observation import Request, plan
 from simulator.references.build import add_exposure, header_of
@@ -58,6 +59,16 @@ def test_frame_times_are_those_of_the_handbook(subarray: str, pattern: str, seco
     assert midinfrared.frame_time(subarray, pattern) == pytest.approx(seconds, abs=6e-4)
 
 
+def test_pixels_are_on_the_sky_where_the_siaf_puts_them() -> None:
+    camera = detector("MIRIMAGE")
+    x, y = (axis.ravel() for axis in np.meshgrid(np.linspace(0, 1031, 20), np.linspace(0, 1023, 20)))
+    v2, v3 = distortion(camera).to_v2v3(x, y)
+    expected = siaf("MIRI").apertures["MIRIM_FULL"].sci_to_tel(x + 1, y + 1)
+    assert np.hypot(v2 - expected[0], v3 - expected[1]).max() < 1e-6
+    back = distortion(camera).to_pixel(v2, v3)
+    assert np.hypot(back[0] - x, back[1] - y).max() < 1e-9
+
+
 @pytest.mark.parametrize("name", midinfrared.CLOCKS)
 def test_rows_that_are_skipped_take_seven_ticks_each(name: str) -> None:
     """The clocks of the list fit the sizes of the windows in the SIAF."""
@@ -69,8 +80,8 @@ def test_rows_that_are_skipped_take_seven_ticks_each(name: str) -> None:
 @pytest.mark.parametrize(
     ("changes", "sentence"),
     [
-        ({"detectors": ("NRCA1",)}, "MIR_IMAGE is not taken with NRCA1; choose from MIRIMAGE"),
-        ({"detectors": ("MIRIFULONG",)}, "not taken with MIRIFULONG"),
+        ({"detectors": ("NRCA1",)}, "MIR_IMAGE is taken with MIRIMAGE, not with NRCA1"),
+        ({"detectors": ("MIRIFULONG",)}, "not with MIRIFULONG"),
         ({"filter": "F200W"}, "MIRIMAGE has no filter F200W; choose from F560W"),
         ({"pattern": "RAPID"}, "no read pattern 'RAPID'; choose from FASTR1"),
         ({"pattern": "SLOWR1"}, "MIRI does not read SUB256 in SLOWR1"),
