@@ -73,7 +73,7 @@ def check(result: Any, product: Any, original: Step, implementation: str) -> Non
         If the result is no product, one of another kind, or one whose arrays have other shapes than the
         steps behind it count on.
     """
-    given, wanted = _kinds(original.function)
+    given, wanted = _kinds(original.function, product)
     if not isinstance(result, wanted):
         raise _wrong(original, implementation, f"{_kind(result)} where a {wanted.__name__} is needed")
     if original.scope == "exposure" or not isinstance(product, Ramp | Rate):
@@ -128,9 +128,21 @@ def _kind(result: Any) -> str:
     return "None" if result is None else f"a {type(result).__name__}"
 
 
-def _kinds(function: Callable[..., Any]) -> tuple[Any, type[Product]]:
-    """Return the kinds of product that a built-in step takes and gives, as it declares."""
+def _kinds(function: Callable[..., Any], product: Any) -> tuple[Any, type[Product]]:
+    """Return the kinds of product that a built-in step takes and gives, as it declares.
+
+    Of several kinds it gives that which it is given; with a carry the product comes first.
+    """
     hints = typing.get_type_hints(function)
-    wanted = hints.pop("return", Product)
+    declared = hints.pop("return", Product)
+    if typing.get_origin(declared) is tuple:
+        declared = typing.get_args(declared)[0]
     first = next(iter(hints.values()), None)
-    return first, wanted if isinstance(wanted, type) and issubclass(wanted, Product) else Product
+    return _one_of(first, product), _one_of(declared, product) or Product
+
+
+def _one_of(declared: Any, product: Any) -> Any:
+    """Return the one kind of product that is declared, or that of several which the product is of."""
+    kinds = [kind for kind in typing.get_args(declared) or (declared,) if isinstance(kind, type)]
+    kinds = [kind for kind in kinds if issubclass(kind, Product)]
+    return next((kind for kind in kinds if len(kinds) == 1 or isinstance(product, kind)), None)

@@ -139,7 +139,7 @@ def everything(shape, seed=0, gain=2.0, readnoise=6.0):
     flags[:, -1] |= np.uint32(DQ.REFERENCE_PIXEL)
     coefficients = np.stack([np.zeros(shape), np.ones(shape), rng.normal(1e-6, 1e-7, shape)])
     resets = -np.exp(-np.arange(5))[:, None, None] * rng.normal(50, 10, (2, 1, *shape))
-    resets[0, 1, 7, 7] = np.nan
+    resets[0, 1, shape[0] // 2, shape[1] // 2] = np.nan
     return references(
         mask(flags),
         image("saturation", rng.normal(60000, 500, shape)),

@@ -30,7 +30,7 @@ def record(ramp):
 def test_the_pipeline_is_chosen_by_the_instrument():
     names = [step.name for step in detector1_of({"INSTRUME": "MIRI"}).steps]
     assert names == [
-        "group_scale", "dq_init", "emicorr", "saturation", "lastframe", "reset", "linearity", "rscd",
+        "group_scale", "dq_init", "emicorr", "saturation", "ipc", "lastframe", "reset", "linearity", "rscd",
         "dark_current", "refpix", "jump",
     ]  # fmt: skip
     assert "superbias" in [step.name for step in detector1_of({"INSTRUME": "NIRCAM"}).steps]
