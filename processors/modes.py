@@ -27,14 +27,13 @@ class Mode:
     stage3: str = ""
 
 
-_NIR = Mode("detector1")
-_MIR = Mode("detector1")
-_NIR_IMAGE = Mode("detector1", "image2", "image3")
+_RATES = Mode("detector1")
+_IMAGE = Mode("detector1", "image2", "image3")
 
 MODES: Final[dict[str, Mode]] = {
-    "NRC_IMAGE": _NIR_IMAGE,
-    "NIS_IMAGE": _NIR_IMAGE,
-    "FGS_IMAGE": _NIR_IMAGE,
+    "NRC_IMAGE": _IMAGE,
+    "NIS_IMAGE": _IMAGE,
+    "FGS_IMAGE": _IMAGE,
     **dict.fromkeys(
         (
             "NRC_TACQ", "NRC_TACONFIRM", "NRC_FOCUS", "NRC_DARK", "NRC_FLAT", "NRC_LED", "NRC_CORON",
@@ -47,7 +46,7 @@ MODES: Final[dict[str, Mode]] = {
             "NRS_MIMF", "NRS_FIXEDSLIT", "NRS_MSASPEC", "NRS_IFU", "NRS_BRIGHTOBJ", "FGS_DARK", "FGS_FOCUS",
             "FGS_SKYFLAT", "FGS_INTFLAT",
         ),
-        _NIR,
+        _RATES,
     ),
     **dict.fromkeys(
         (
@@ -55,16 +54,10 @@ MODES: Final[dict[str, Mode]] = {
             "MIR_LRS-SLITLESS", "MIR_MRS", "MIR_DARKALL", "MIR_DARKIMG", "MIR_DARKMRS", "MIR_FLATIMAGE",
             "MIR_FLATIMAGE-EXT", "MIR_FLATMRS", "MIR_FLATMRS-EXT", "MIR_CORONCAL",
         ),
-        _MIR,
+        _RATES,
     ),
     **dict.fromkeys(
         ("FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE"),
-        Mode(),
-    ),
-    **dict.fromkeys(
-        (
-            "FGS_ID-IMAGE", "FGS_ID-STACK", "FGS_ACQ1", "FGS_ACQ2", "FGS_TRACK", "FGS_FINEGUIDE",
-        ),
         Mode("guider"),
     ),
 }  # fmt: skip
