@@ -32,7 +32,7 @@ GROUP: Final = "associator"
 SOURCES: Final = (PLAN, "cal", FAILURES)
 """What it reads."""
 
-KEPT: Final = 500
+KEPT: Final = 200
 """Exposures of which more than that are not kept in memory, but for those of programs that are at work."""
 
 log = structlog.get_logger("calstream")

@@ -6,12 +6,25 @@ newer one. So what is derived from a state depends on which events came, not on 
 
 from __future__ import annotations
 
+import sys
 from collections.abc import Mapping
+from typing import Annotated
 
-from pydantic import Field
+from pydantic import AfterValidator, Field
 
 from schemas.events import FailureEvent, Frozen, ProductEvent, RecipeReference, Scalar
 from streams.associator.rules import Place
+
+
+def _shared(keywords: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
+    """Return keywords of which each text is in memory once: exposures of a program have most in common."""
+    return {
+        sys.intern(key): sys.intern(value) if isinstance(value, str) else value
+        for key, value in keywords.items()
+    }
+
+
+Keywords = Annotated[Mapping[str, Scalar], AfterValidator(_shared)]
 
 
 class Arrival(Frozen):
@@ -29,7 +42,7 @@ class Arrival(Frozen):
     run_key: str
     campaign: str
     recipe: RecipeReference
-    keywords: Mapping[str, Scalar]
+    keywords: Keywords
     places: tuple[Place, ...]
 
     @classmethod
@@ -70,7 +83,7 @@ class Setback(Frozen):
     message: str
     campaign: str
     recipe: RecipeReference
-    keywords: Mapping[str, Scalar]
+    keywords: Keywords
 
     @classmethod
     def of(cls, event: FailureEvent) -> Setback:
@@ -116,7 +129,7 @@ class Exposure(Frozen):
 
     arrivals: Mapping[str, Arrival] = Field(default_factory=dict)
     setbacks: Mapping[str, Setback] = Field(default_factory=dict)
-    expected: Mapping[str, Mapping[str, Scalar]] = Field(default_factory=dict)
+    expected: Mapping[str, Keywords] = Field(default_factory=dict)
     through: tuple[str, ...] = ()
     outlook: tuple[Place, ...] = ()
 
