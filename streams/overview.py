@@ -17,7 +17,7 @@ WINDOW: Final = 60.0
 
 _ROAD: Final = (PLAN, "raw", "ramp", "rate", "cal", MEMBERS, ASSOCIATION, "combined", FAILURES)
 _PUBLISHES: Final[Mapping[str, tuple[str, ...]]] = {
-    "detector1": ("ramp", "rate"),  # the second one where it is fused
+    "detector1": ("ramp", "rate", "cal"),  # the second one where it is fused, the third from guiders
     "ramp_fit": ("rate",),
     "image2": ("cal",),
     "image3": ("combined",),

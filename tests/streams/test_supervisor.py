@@ -268,7 +268,7 @@ def test_a_service_ends_when_its_supervisor_is_gone(tmp_path):
     """Its supervisor is killed before it can ask the kernel to be told: it ends by itself."""
     if sys.platform != "linux":
         pytest.skip("asks the kernel of Linux")
-    os.environ[SUPERVISED] = "1"
+    os.environ[SUPERVISED] = str(os.getpid())  # whose child it is not
     try:
         with pytest.raises(CalstreamError, match="supervisor is gone"):
             end_with_supervisor()
