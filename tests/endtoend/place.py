@@ -70,5 +70,5 @@ def through_services(place: Place, downlink: Path) -> Place:
     done = place("up", "--ingest", folder, "--every", "0.2", "--until-idle", "--env", "env.sh")
     (folder / "said").write_text(done.stdout)
     assert done.returncode == 0, done.stdout + done.stderr
-    assert not done.stderr
+    assert not done.stderr, done.stderr
     return place
