@@ -136,18 +136,6 @@ def remove_folder(folder: str) -> None:
         os.rmdir(folder)
 
 
-def make_loose(folder: str) -> None:
-    """Make a folder and those above it; nothing is flushed."""
-    try:
-        os.mkdir(folder)
-    except FileNotFoundError:
-        make_loose(os.path.dirname(folder))
-        make_loose(folder)
-    except FileExistsError:
-        if not os.path.isdir(folder):
-            raise
-
-
 def make(folder: str) -> None:
     """Make a folder that survives a loss of power."""
     if not os.path.isdir(folder):

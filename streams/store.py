@@ -170,7 +170,7 @@ class Store:
         if self.local:
             folder = Path(self._root) / path
             with kept(folder):
-                disk.make_loose(str(folder))
+                os.makedirs(folder, exist_ok=True)
             try:
                 yield folder
             except BaseException:

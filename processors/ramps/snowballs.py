@@ -8,6 +8,7 @@ from __future__ import annotations
 
 import math
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
@@ -87,9 +88,7 @@ class Ellipse:
         if self.minor <= 0:
             return False
         y, x = point[0] - self.centre[0], point[1] - self.centre[1]
-        along = y * self.direction[0] + x * self.direction[1]
-        across = y * self.direction[1] - x * self.direction[0]
-        return (2 * along / self.major) ** 2 + (2 * across / self.minor) ** 2 <= 1
+        return bool(self._squared(y, x, self.major / 2, self.minor / 2) <= 1)
 
     def pixels(
         self, shape: tuple[int, int], major: float, minor: float
@@ -104,9 +103,13 @@ class Ellipse:
         x = np.arange(columns.start, columns.stop)[None, :] - x0
         if a <= 0 or b <= 0:
             return (rows, columns), np.zeros((y.size, x.size), bool)
+        return (rows, columns), self._squared(y, x, a, b) < 1
+
+    def _squared(self, y: Any, x: Any, major: float, minor: float) -> Any:
+        """Return the squared distance from the centre, 1 on the ellipse with these semi-axes."""
         along = y * self.direction[0] + x * self.direction[1]
         across = y * self.direction[1] - x * self.direction[0]
-        return (rows, columns), (along / a) ** 2 + (across / b) ** 2 < 1
+        return (along / major) ** 2 + (across / minor) ** 2
 
 
 def flag_in_turn(
