@@ -2,11 +2,14 @@
 
 from __future__ import annotations
 
+import heapq
+import math
 import threading
 import time
 from collections import defaultdict
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import replace
+from operator import attrgetter
 
 from schemas.errors import UsageError
 from streams.bus.protocol import (
@@ -20,7 +23,7 @@ from streams.bus.protocol import (
     distance,
     partition_of,
 )
-from streams.bus.sharing import Subscriber, owners, portions
+from streams.bus.sharing import Subscriber, in_turns, owners
 
 
 class MemoryBus:
@@ -155,7 +158,8 @@ class MemoryBus:
             partition = partition_of(output.key, self._partitions)
             log = self._logs[output.topic][partition]
             past = self._sequence[output.topic]
-            now = max(time.time(), past[-1].timestamp if past else 0)  # the clock may be set back
+            # the clock may be set back; and no two at once, which tells the order
+            now = max(time.time(), math.nextafter(past[-1].timestamp, math.inf) if past else 0)
             message = Message(
                 topic=output.topic,
                 key=output.key,
@@ -211,7 +215,7 @@ class MemoryConsumer:
         self.number = 0
         self._positions: dict[Position, int] = {}
         self._epochs: dict[Position, int] = {}
-        self._last: Position | None = None
+        self._last: str | None = None
 
     def assign(self, positions: set[Position], committed: dict[Position, int], epoch: int) -> None:
         """Take over partitions; those that stay go on where they were polled."""
@@ -270,13 +274,14 @@ class MemoryConsumer:
                 self._bus._rebalance(self._group)
 
     def _take(self, limit: int) -> list[Message]:
+        waiting: dict[str, list[list[Message]]] = defaultdict(list)
+        for (topic, partition), start in self._positions.items():
+            if rest := self._bus._logs[topic][partition][start : start + limit]:
+                waiting[topic].append(rest)
+        queues = {topic: heapq.merge(*rests, key=attrgetter("timestamp")) for topic, rests in waiting.items()}
         found: list[Message] = []
-        ends = {(topic, p): len(self._bus._logs[topic][p]) for topic, p in self._positions}
-        waiting = {at: ends[at] - start for at, start in self._positions.items() if start < ends[at]}
-        for at, share in portions(waiting, limit, self._last).items():
-            start = self._positions[at]
-            batch = self._bus._logs[at[0]][at[1]][start : start + share]
-            found.extend(replace(message, epoch=self._epochs[at]) for message in batch)
-            self._positions[at] = start + share
-            self._last = at
+        for topic, message in in_turns(queues, limit, self._last):
+            self._last = topic
+            found.append(replace(message, epoch=self._epochs[message.position]))
+            self._positions[message.position] = message.offset + 1
         return found

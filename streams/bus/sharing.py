@@ -1,12 +1,18 @@
-"""How partitions are shared among the members of a group, and a poll among the partitions of a member."""
+"""How partitions are shared among the members of a group, and a poll among the topics of a member."""
 
 from __future__ import annotations
 
 from collections import Counter, defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, zip_longest
+from typing import Any, Final, TypeVar
 
 from streams.bus.protocol import Position
+
+Waiting = TypeVar("Waiting")
+
+_NOTHING: Final[Any] = object()
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -82,30 +88,25 @@ def _shares(readers: Sequence[int], before: Mapping[int, int], load: Mapping[int
     return {partition: shares.get(partition) or next(free) for partition in sorted(before)}
 
 
-def portions(
-    waiting: Mapping[Position, int], limit: int, last: Position | None = None
-) -> dict[Position, int]:
-    """Share a poll's `limit` evenly among the partitions where something waits, as far as it goes.
+def in_turns(
+    queues: Mapping[str, Iterable[Waiting]], limit: int, last: str | None = None
+) -> list[tuple[str, Waiting]]:
+    """Return up to `limit` of what waits in queues, one of each in turn, with the queue's name.
+
+    Of a topic a poll takes what was published first, whatever its partition: what belongs together comes
+    together, and is not waited for by others while the fuller partitions catch up. Topics take turns, as what
+    follows from a message on one topic is published after everything that waits on it.
 
     Parameters
     ----------
-    waiting : mapping of Position to int
-        How many messages wait, where there are any.
+    queues : mapping of str to iterable
+        By topic, what was published first in front.
     limit : int
         How many can be taken.
-    last : Position, optional
+    last : str, optional
         Whose turn it was last; those behind it come first.
     """
-    ordered = sorted(waiting)
-    if last is not None:
-        ordered = [at for at in ordered if at > last] + [at for at in ordered if at <= last]
-    taken: dict[Position, int] = {}
-    pending = ordered
-    while limit > 0 and pending:
-        share = max(1, limit // len(pending))
-        for at in pending[:limit]:
-            more = min(share, waiting[at] - taken.get(at, 0), limit)
-            taken[at] = taken.get(at, 0) + more
-            limit -= more
-        pending = [at for at in pending if waiting[at] > taken.get(at, 0)]
-    return taken
+    names = sorted(queues, key=lambda name: (last is not None and name <= last, name))
+    rounds = zip_longest(*(queues[name] for name in names), fillvalue=_NOTHING)
+    taken = ((name, one) for found in rounds for name, one in zip(names, found, strict=True))
+    return list(islice(((name, one) for name, one in taken if one is not _NOTHING), limit))

@@ -5,6 +5,7 @@ from __future__ import annotations
 import contextlib
 import os
 import time
+from collections import defaultdict
 from collections.abc import Iterable, Mapping, Sequence
 from typing import TYPE_CHECKING, Final
 
@@ -13,7 +14,7 @@ from streams.bus.embedded.groups import Held, Recruit
 from streams.bus.embedded.log import message_of
 from streams.bus.embedded.wakeup import LONGEST_SLEEP, Bell, ring
 from streams.bus.protocol import Message, Outgoing, PartitionLost, Position
-from streams.bus.sharing import portions
+from streams.bus.sharing import in_turns
 
 if TYPE_CHECKING:
     from streams.bus.embedded.bus import EmbeddedBus
@@ -43,7 +44,7 @@ class EmbeddedConsumer:
         self._closed = False
         self._held: dict[Position, Held] = {}
         self._read: dict[Position, int] = {}
-        self._last: Position | None = None
+        self._last: str | None = None
         self._look = 0.0
         self._join()
 
@@ -179,23 +180,23 @@ class EmbeddedConsumer:
     def _take(self, limit: int) -> list[Message]:
         if not self._held:
             return []
-        found: list[Message] = []
-        read: dict[Position, int] = {}
         log = self._bus.log
+        starts: dict[str, dict[int, int]] = defaultdict(dict)
         with self._bus.database.reading() as db:
             ends = log.ends(db, self._recruit.topics)
-            waiting = {at: ends[held.part] - self._read[at] for at, held in self._held.items()}
-            some = {at: count for at, count in waiting.items() if count > 0}
-            for at, share in portions(some, limit, self._last).items():
-                held = self._held[at]
-                rows = log.fetch(db, held.part, self._read[at], share)
-                found += [message_of(at, row, held.epoch) for row in rows]
-                read[at] = rows[-1][1] + 1 if rows else self._read[at]
-                if len(rows) < share:  # the rest of them had gone
-                    read[at] = max(read[at], ends[held.part])
+            for at, held in self._held.items():
+                if self._read[at] < ends[held.part]:
+                    starts[at[0]][held.part] = self._read[at]
+            queues = {topic: log.oldest(db, parts, limit) for topic, parts in starts.items()}
+        numbers = {held.part: (at, held.epoch) for at, held in self._held.items()}
+        turns = in_turns(queues, limit, self._last)
+        found = [message_of(at, row, epoch) for _, (row, part) in turns for at, epoch in [numbers[part]]]
         # only now: what could not be read to the end is read again
-        self._read.update(read)
-        self._last = next(reversed(read), self._last)
+        if len(found) < limit:  # between the offsets of what is left some have gone
+            self._read.update({at: max(self._read[at], ends[held.part]) for at, held in self._held.items()})
+        else:
+            self._read.update({message.position: message.offset + 1 for message in found})
+        self._last = turns[-1][0] if turns else self._last
         return found
 
     def _demand_own_process(self) -> None:

@@ -6,8 +6,9 @@ import heapq
 import json
 import sqlite3
 import time as clock
-from collections.abc import Iterable, Iterator, Sequence
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice, repeat
 from typing import Any, Final
 
 from schemas.errors import UsageError
@@ -162,12 +163,29 @@ class Log:
         )
         return set(touched)
 
-    def fetch(self, db: sqlite3.Connection, part: int, start: int, limit: int) -> list[Row]:
-        """Return up to `limit` rows of a partition from an offset on."""
+    def rows(self, db: sqlite3.Connection, part: int, start: int, limit: int) -> sqlite3.Cursor:
+        """Yield up to `limit` rows of a partition from an offset on, as they are asked for."""
         return db.execute(
             f'SELECT {_COLUMNS} FROM message WHERE part = ? AND "offset" >= ? ORDER BY "offset" LIMIT ?',
             (part, start, limit),
-        ).fetchall()
+        )
+
+    def fetch(self, db: sqlite3.Connection, part: int, start: int, limit: int) -> list[Row]:
+        """Return up to `limit` rows of a partition from an offset on."""
+        return self.rows(db, part, start, limit).fetchall()
+
+    def oldest(
+        self, db: sqlite3.Connection, starts: Mapping[int, int], limit: int
+    ) -> list[tuple[Row, int]]:
+        """Return up to `limit` rows in order of publishing, with their partitions.
+
+        Parameters
+        ----------
+        starts : mapping of int to int
+            The offset to begin with in each partition, by its id.
+        """
+        walks = [zip(self.rows(db, part, at, limit), repeat(part)) for part, at in starts.items()]
+        return list(islice(heapq.merge(*walks), limit))
 
     def bounds(self, db: sqlite3.Connection, part: int) -> tuple[int, int]:
         """Return the first offset of a partition that is there, and the one behind the last that is."""

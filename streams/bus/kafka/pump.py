@@ -11,10 +11,12 @@ client.
 from __future__ import annotations
 
 import contextlib
+import heapq
 import threading
 import time
-from collections import deque
+from collections import defaultdict, deque
 from collections.abc import Iterator, Sequence
+from operator import attrgetter
 from typing import Any, Final
 
 from kafka import TopicPartition
@@ -26,7 +28,7 @@ from streams.bus.kafka.messages import message_of, partition_at, to_wire
 from streams.bus.kafka.ownership import Ownership
 from streams.bus.kafka.pausing import pause_only
 from streams.bus.protocol import Message, Position
-from streams.bus.sharing import portions
+from streams.bus.sharing import in_turns
 
 _AHEAD: Final = 128
 """Messages of a partition that are fetched before they are asked for."""
@@ -61,7 +63,7 @@ class Pump:
         self._topics = [to_wire(topic) for topic in topics]
         self._changed = threading.Condition()
         self._fetched: dict[Position, deque[Message]] = {}
-        self._turn_of: Position | None = None
+        self._turn_of: str | None = None
         self._membership: ConsumerGroupMetadata | None = None
         self._failure: BaseException | None = None
         self._back = False
@@ -215,10 +217,13 @@ class Pump:
                 queue.popleft()
             if not queue:
                 del self._fetched[at]
-        waiting = {at: len(queue) for at, queue in self._fetched.items()}
-        taken = portions(waiting, limit, self._turn_of)
-        self._turn_of = next(reversed(taken), self._turn_of)
-        return [self._fetched[at].popleft() for at, count in taken.items() for _ in range(count)]
+        waiting: dict[str, list[deque[Message]]] = defaultdict(list)
+        for (topic, _), queue in self._fetched.items():
+            waiting[topic].append(queue)
+        queues = {topic: heapq.merge(*parts, key=attrgetter("timestamp")) for topic, parts in waiting.items()}
+        turns = in_turns(queues, limit, self._turn_of)
+        self._turn_of = turns[-1][0] if turns else self._turn_of
+        return [self._fetched[message.position].popleft() for _, message in turns]
 
     def _seek_committed(self) -> None:
         failed: KafkaError | None = None

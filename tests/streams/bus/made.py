@@ -36,7 +36,7 @@ class Factory:
 
 _KAFKA_LACKS = {
     "a clock of our own": "messages are put in order of their times, whoever's clock that was",
-    "fair polls": "what has come from the brokers first is theirs to say",
+    "polls in order": "what has come from the brokers first is theirs to say",
 }
 
 FACTORIES: dict[str, Factory] = {

@@ -137,15 +137,15 @@ def test_what_was_committed_is_not_called_a_failure_by_what_comes_after(bus, mon
 def test_a_poll_that_fails_half_way_skips_nothing(bus, monkeypatch):
     bus.publish([said("raw", f"k{i}", str(i)) for i in range(30)])
     consumer = bus.consumer("g", ["raw"])
-    fetch, calls = bus.log.fetch, []
+    rows, calls = bus.log.rows, []
 
     def failing(*arguments):
         calls.append(arguments)
         if len(calls) == 3:
             raise sqlite3.OperationalError("disk I/O error")
-        return fetch(*arguments)
+        return rows(*arguments)
 
-    monkeypatch.setattr(bus.log, "fetch", failing)
+    monkeypatch.setattr(bus.log, "rows", failing)
     with pytest.raises(sqlite3.OperationalError):
         consumer.poll(0)
     assert len(take(consumer, 30)) == 30
