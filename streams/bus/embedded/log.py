@@ -174,9 +174,7 @@ class Log:
         """Return up to `limit` rows of a partition from an offset on."""
         return self.rows(db, part, start, limit).fetchall()
 
-    def oldest(
-        self, db: sqlite3.Connection, starts: Mapping[int, int], limit: int
-    ) -> list[tuple[Row, int]]:
+    def oldest(self, db: sqlite3.Connection, starts: Mapping[int, int], limit: int) -> list[tuple[Row, int]]:
         """Return up to `limit` rows in order of publishing, with their partitions.
 
         Parameters
