@@ -304,8 +304,8 @@ def _with_step(error: CalstreamError, name: str) -> str:
 
 
 def _with_references(record: StepRecord, step: Step, references: References) -> StepRecord:
-    used = {reftype: references[reftype] for reftype in step.wanted if reftype in references}
-    return replace(record, references={t: {"name": r.name, "digest": r.digest} for t, r in used.items()})
+    used = {reftype: references.identity(reftype) for reftype in step.wanted if reftype in references}
+    return replace(record, references=used)
 
 
 def _recorded(product: Product, step: Step, outcome: str, record: StepRecord) -> Product:

@@ -106,13 +106,19 @@ class References(Mapping[str, Reference]):
         For each type a reference, or a function that returns it.
     missing : str, optional
         What to say of a type that is not there: the keywords and the context that were used to look for it.
+    identify : callable, optional
+        ``identify(reftype)`` returns name and digest of a reference without decoding it.
     """
 
     def __init__(
-        self, loaders: Mapping[str, Callable[[], Reference] | Reference] | None = None, missing: str = ""
+        self,
+        loaders: Mapping[str, Callable[[], Reference] | Reference] | None = None,
+        missing: str = "",
+        identify: Callable[[str], tuple[str, str]] | None = None,
     ) -> None:
         self._loaders = dict(loaders or {})
         self._missing = missing
+        self._identify = identify
 
     def __getitem__(self, reftype: str) -> Reference:
         if reftype not in self._loaders:
@@ -122,6 +128,14 @@ class References(Mapping[str, Reference]):
             )
         found = self._loaders[reftype]
         return found if isinstance(found, Reference) else found()
+
+    def identity(self, reftype: str) -> dict[str, str]:
+        """Return ``name`` and ``digest`` of a reference, decoded only if they are not known without."""
+        if self._identify is not None and reftype in self._loaders:
+            name, digest = self._identify(reftype)
+        else:
+            name, digest = (found := self[reftype]).name, found.digest
+        return {"name": name, "digest": digest}
 
     def __contains__(self, reftype: object) -> bool:
         return reftype in self._loaders

@@ -39,6 +39,8 @@ CLASSES: Final = {"bkg_subtract": "background", "msa_flagging": "msaflagopen", "
 
 _SETTLED_AFTER: Final = 2.0
 _MEMORY: Final = 4096
+_SHARE: Final = 16
+"""Least number of references that the cache must have room for, were all like one that it takes."""
 _LOCK: Final = threading.RLock()
 
 
@@ -50,10 +52,12 @@ class ReferenceLibrary:
     context : str, optional
         CRDS context, for example ``jwst_1234.pmap``; CRDS_CONTEXT when absent, else the operational one.
     cache_bytes : int
-        Bound on the decoded references that are kept.
+        Bound on the decoded references that are kept. None is that takes more than a sixteenth of it: a full
+        frame's are read again in little time, would be held while their exposure needs the memory, and are
+        of use to the same detector only.
     """
 
-    def __init__(self, context: str | None = None, cache_bytes: int = 256 * 2**20) -> None:
+    def __init__(self, context: str | None = None, cache_bytes: int = 128 * 2**20) -> None:
         self._context = context
         self._decoded = _Decoded(cache_bytes)
         self._digests = _Digests()
@@ -147,7 +151,8 @@ class ReferenceLibrary:
         loaders: dict[str, Callable[[], Reference] | Reference] = {
             reftype: partial(self._load, path, reftype, window) for reftype, path in paths.items()
         }
-        return References(loaders, "" if set(reftypes) <= set(loaders) else self._sought(keywords))
+        missing = "" if set(reftypes) <= set(loaders) else self._sought(keywords)
+        return References(loaders, missing, lambda reftype: self._identity(paths[reftype]))
 
     def digests(
         self,
@@ -158,8 +163,9 @@ class ReferenceLibrary:
         """Return ``name``, ``digest`` and ``path`` of each reference that there is; nothing is decoded."""
         paths = self._paths(keywords, reftypes, overrides or {})
         return {
-            reftype: {"name": path.name, "digest": self._digests.of(path), "path": str(path)}
+            reftype: {"name": name, "digest": digest, "path": str(path)}
             for reftype, path in paths.items()
+            for name, digest in [self._identity(path)]
         }
 
     def parameters(
@@ -203,6 +209,9 @@ class ReferenceLibrary:
         found = {**picked, **{t: _given(t, overrides[t]) for t in types if t in overrides}}
         return {t: path for t in types if (path := found.get(t)) is not None}
 
+    def _identity(self, path: Path) -> tuple[str, str]:
+        return path.name, self._digests.of(path)
+
     def _load(self, path: Path, reftype: str, window: Window) -> Reference:
         digest = self._digests.of(path)
         whole = reftype in TABLES or reftype in MODELS
@@ -244,7 +253,7 @@ def references_for(
 
 
 class _Decoded:
-    """References by key, the least recently used ones dropped beyond a bound in bytes."""
+    """References by key; large ones are not kept, the least recently used ones dropped beyond a bound."""
 
     def __init__(self, bound: int) -> None:
         self._bound = bound
@@ -259,7 +268,7 @@ class _Decoded:
         reference = make()
         size = _size(reference)
         with _LOCK:
-            if size <= self._bound and key not in self._held:
+            if size <= self._bound // _SHARE and key not in self._held:
                 self._held[key] = (reference, size)
                 self._total += size
                 while self._total > self._bound:

@@ -14,7 +14,7 @@ import pytest
 from astropy.io import fits
 
 from schemas.errors import Retriable, Unprocessable, UsageError
-from schemas.references import ImageReference, Window
+from schemas.references import ImageReference, Reference, Window
 from streams.references import ReferenceLibrary
 
 KEYWORDS = {
@@ -178,18 +178,23 @@ def test_decoded_once_and_per_window(cache: Path) -> None:
 
 
 def test_the_bound_drops_the_least_recently_used(cache: Path) -> None:
-    # An image of 3 x 4 pixels holds 48 bytes of data; flags that are all 0 take none.
-    library = ReferenceLibrary(cache_bytes=100)
-    windows = [Window(x, 0, 4, 3) for x in range(3)]
-    decoded = [library.references(KEYWORDS, ["gain"], window)["gain"] for window in windows]
-    assert library.references(KEYWORDS, ["gain"], windows[2])["gain"] is decoded[2]
-    assert library.references(KEYWORDS, ["gain"], windows[1])["gain"] is decoded[1]
-    assert library.references(KEYWORDS, ["gain"], windows[0])["gain"] is not decoded[0]
-    assert library.references(KEYWORDS, ["gain"], windows[2])["gain"] is not decoded[2]
+    # an image of 3 x 4 pixels holds 48 bytes of data; flags that are all 0 take none
+    library = ReferenceLibrary(cache_bytes=16 * 48)
+    windows = [Window(x, y, 4, 3) for x in range(5) for y in range(4)][:17]
+
+    def of(window: Window) -> Reference:
+        return library.references(KEYWORDS, ["gain"], window)["gain"]
+
+    decoded = [of(window) for window in windows]
+    assert of(windows[16]) is decoded[16]
+    assert of(windows[1]) is decoded[1]
+    assert of(windows[0]) is not decoded[0]
+    assert of(windows[1]) is decoded[1]
+    assert of(windows[2]) is not decoded[2]
 
 
-def test_a_reference_above_the_bound_is_served_and_not_kept(cache: Path) -> None:
-    library = ReferenceLibrary(cache_bytes=47)
+def test_a_reference_above_its_share_of_the_bound_is_served_and_not_kept(cache: Path) -> None:
+    library = ReferenceLibrary(cache_bytes=16 * 48 - 1)
     first = library.references(KEYWORDS, ["gain"], WINDOW)["gain"]
     again = library.references(KEYWORDS, ["gain"], WINDOW)["gain"]
     assert first is not again
