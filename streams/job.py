@@ -19,7 +19,7 @@ from schemas.reading import ProductFile
 from schemas.references import References
 from schemas.writing import ProductWriter, write
 
-BLOCK_BYTES: Final = 192 << 20
+BLOCK_BYTES: Final = 96 << 20
 """Memory that one block of integrations may take as float32."""
 
 
@@ -107,12 +107,14 @@ class Job:
     def writer(self, suffix: str, template: Product, nint: int) -> Iterator[ProductWriter]:
         """Give a writer for a product that is made block by block from `template` on."""
         path = self.folder / product_filename(self.name, suffix)
-        stamped = self.stamped(template)
-        with ProductWriter(path, stamped, nint) as writer:
+        template = self.stamped(template)
+        meta = template.meta
+        with ProductWriter(path, template, nint) as writer:
+            del template  # its arrays are not to wait for the last block
             yield writer
             with self.watch("write"):
-                content = writer.finish(stamped.meta.provenance)
-        self._add(suffix, path, content, stamped.meta)
+                content = writer.finish(meta.provenance)
+        self._add(suffix, path, content, meta)
 
     def stamped(self, product: Product) -> Product:
         """Return the product with the run's cards and provenance."""

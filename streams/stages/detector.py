@@ -83,6 +83,7 @@ def _write_blocks(job: Job, suffix: str, blocks: Iterator[Any], nint: int) -> No
         del first
         for block in blocks:
             writer.append(block)
+            del block  # or it would be held while the next one is made
 
 
 def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
@@ -137,7 +138,9 @@ def _usable(rate: Rate, name: str) -> Rate:
 def _averaged(blocks: Iterator[Any], average: Any) -> Iterator[Any]:
     for block in blocks:
         average.add(block)
-        yield block
+        held = [block]
+        del block  # a generator that waits holds its variables
+        yield held.pop()
 
 
 def _detector1(keywords: Keywords) -> Pipeline:

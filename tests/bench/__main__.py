@@ -15,8 +15,10 @@ from rich.console import Console
 from streams.bus.protocol import PARTITIONS
 from tests.bench import kafka, services
 from tests.bench.comparison import FIFTH, HALF
-from tests.bench.measure import Bench
+from tests.bench.detector1 import PEER_DEFAULT
+from tests.bench.measure import OURS, Bench
 from tests.bench.report import Report, fill, fill_services
+from tests.bench.series import LONG, QUICK, SHORT
 from tests.bench.workers import ROOT, Failed, environment, whole_process
 from tests.bench.workload import NOTHING, Workload, simulated
 from tests.streams.bus.brokers import missing
@@ -28,7 +30,12 @@ NOTES = (
     "new store. The rate is written, hashed (content digest and SHA-256), flushed to the disk and published "
     "with its manifest. Recipe optimal: jumps by likelihood, slopes by generalised least squares.",
     "jwst, warm: Detector1Pipeline.call with its code defaults (two-point jumps, OLS_C) in a process that "
-    "did it before, the rate saved, not hashed.",
+    "did it before, the rate saved, not hashed. LIKELY: ramp_fit.algorithm; snowballs and 1/f: "
+    "jump.expand_large_events and clean_flicker_noise on. Each way has a process of its own.",
+    "The copy reads as many bytes as our process read, from the raw file and references, and writes as many "
+    "as it wrote, flushed to the disk.",
+    f"Series: {SHORT} and {LONG} integrations of 640 x 640 pixels and 12 groups, the longer one 0.98 GB, in "
+    "processes that were warmed with the shorter one; memory is the peak less what is held before.",
     "Whole processes: `calstream run FILE --until rate`, which also hashes the raw file, and a script that "
     "calls Detector1Pipeline. Peak memory is the largest resident size of the process from its start on.",
     "Services: a no-op loop with products of a kilobyte beside a bare loop with the same flushes to the "
@@ -81,12 +88,14 @@ def _run(chosen, console):
     size = {"subarray": "SUB160", "ngroups": 4, "dark_groups": 6} if chosen.quick else {}
     parts = {part: PARTS[part] for part in chosen.only or PARTS}
     downlink = NOTHING
-    if chosen.all or {"files", "services"} & set(parts):
+    if chosen.all or {"files", "series", "services"} & set(parts):
         downlink = simulated(Workload(**size), out, say)
         say("compiling kernels, where they are not")
         compiling = [sys.executable, "-m", "streams.warm"]
         whole_process(compiling, environment(downlink.crds, chosen.threads), out / "warm.log")
     bench = Bench(downlink, out, peer, chosen.rounds, chosen.threads, say)
+    if chosen.quick:
+        bench.long_series = QUICK
     report = Report(judged=not chosen.quick)
     for measure in parts.values():
         measure(bench, report, console)
@@ -106,11 +115,15 @@ def _run(chosen, console):
 
 def _files(bench, report, console):
     measured = bench.detector1()
-    fill(report, measured, bench.whole_process())
+    fill(report, measured, bench.first_call(), bench.whole_process())
     stored = bench.ramp_stored()
     report.cost("storing the ramp in between", stored["fused"], stored["cut"])
     report.single("ingest: hashing the raw file", bench.ingest(), "not in the warm figures")
-    console.print(report.steps(measured["ours"], measured.get("peer")))
+    console.print(report.steps(measured[OURS], measured.get(PEER_DEFAULT)))
+
+
+def _series(bench, report, _):
+    report.series(bench.series())
 
 
 def _loop(bench, report, _):
@@ -134,8 +147,16 @@ def _kafka(bench, report, console):
     report.replicas("kafka", bench.kafka_replicas())
 
 
-PARTS = {"files": _files, "loop": _loop, "replicas": _replicas, "services": _services, "kafka": _kafka}
-"""What is measured: files in process and as commands, the services' loop and replicas, services on files."""
+PARTS = {
+    "files": _files,
+    "series": _series,
+    "loop": _loop,
+    "replicas": _replicas,
+    "services": _services,
+    "kafka": _kafka,
+}
+"""What is measured: files in process and as commands, the memory of long ones; the services' loop and
+replicas, services on files; the same loop and replicas on brokers."""
 
 
 def _peer():

@@ -21,12 +21,17 @@ class Bound:
         return ratio >= self.factor if self.least else ratio <= self.factor
 
 
-FASTER_IN_PROCESS = Bound(8.0, True, "at least 8x")
+FASTER_IN_PROCESS = Bound(12.0, True, "at least 12x")
+FASTER_THAN_LIKELY = Bound(25.0, True, "at least 25x")
+FASTER_IN_SERVICES = Bound(8.0, True, "at least 8x")
 FASTER_AS_PROCESS = Bound(5.0, True, "at least 5x")
 FASTER_SEPARATE = Bound(5.0, True, "at least 5x")
 HALF = Bound(0.5, True, "at least 0.5x")
 FIFTH = Bound(0.2, True, "at least 0.2x")
-MEMORY = Bound(1 / 3, False, "at most 1/3")
+MEMORY = Bound(1 / 4, False, "at most 1/4")
+MEMORY_IN_SERVICES = Bound(1 / 3, False, "at most 1/3")
+SERIES = Bound(512e6, False, "at most 512 MB")
+LENGTH = Bound(1.1, False, "at most 1.1")
 
 
 def linear(number):

@@ -7,6 +7,8 @@ from pathlib import Path
 
 from tests.bench import kafka, services, workers
 from tests.bench.comparison import alternate
+from tests.bench.detector1 import PEER_STEPS, Copy, recipe_file
+from tests.bench.series import WORKLOAD, simulated_series
 
 PEER_COMMAND = (
     "import sys; from jwst.pipeline import Detector1Pipeline; "
@@ -14,6 +16,9 @@ PEER_COMMAND = (
 )
 SAME_STEPS = {name: {"skip": True} for name in ("tweakreg", "skymatch", "outlier_detection")}
 """Steps of the peer's Image3Pipeline that ours has not: left out, so that both do the same."""
+
+OURS, OURS_BASELINE, OURS_LARGE = "ours", "ours, recipe baseline", "ours, snowballs and 1/f"
+COPY = "copy"
 
 
 class Bench:
@@ -36,6 +41,9 @@ class Bench:
     warming = True
     """Whether each way is gone once before it counts."""
 
+    long_series = WORKLOAD
+    """What the longer exposure of the series is made of."""
+
     def __init__(self, downlink, out, peer, rounds, threads, say):
         self._raw, self._peer, self._rounds, self._say = downlink.files[0], peer, rounds, say
         self._files = downlink.files
@@ -43,15 +51,50 @@ class Bench:
         self._env = workers.environment(downlink.crds, threads)
 
     def detector1(self):
-        """Raw to rate in warm processes: ours, the peer, ours with the peer's algorithms."""
-        names = {"ours": "optimal", "ours, recipe baseline": "baseline"}
-        sides = {name: self._start_ours(recipe) for name, recipe in names.items()}
-        ways = {name: self._way(sides[name], recipe, "fused") for name, recipe in names.items()}
+        """Raw to rate in warm processes: ours by recipe, the peer's ways, a copy of the same bytes."""
+        self._work.mkdir(parents=True, exist_ok=True)
+        recipes = {OURS: "optimal", OURS_BASELINE: "baseline", OURS_LARGE: recipe_file(self._logs)}
+        sides = {name: self._start_ours(Path(recipe).stem) for name, recipe in recipes.items()}
+        ways = {name: self._way(sides[name], recipe, "fused") for name, recipe in recipes.items()}
         if self._peer:
-            sides["peer"] = self._start_theirs()
-            way = self._their_way("Detector1Pipeline", self._raw, sides["peer"])
-            ways = {"ours": ways["ours"], "peer": way, **ways}
+            sides |= {name: self._start_theirs(name) for name in PEER_STEPS}
+            ways |= {
+                name: self._their_way("Detector1Pipeline", self._raw, sides[name], steps)
+                for name, steps in PEER_STEPS.items()
+            }
+        copy, ours = Copy(self._read_by_it(), self._work / "copied"), ways[OURS]
+        last = {}
+
+        def kept():
+            last.update(ours())
+            return dict(last)
+
+        ways = {OURS: kept, COPY: lambda: copy(last["read"], last["written"]), **_without(ways, OURS)}
         return self._alternated(ways, sides)
+
+    def first_call(self):
+        """Raw to rate in a process that has done nothing yet."""
+
+        def way():
+            with self._start_ours("first") as side:
+                return self._way(side, "optimal", "fused")()
+
+        measured = alternate({"first": way}, self._rounds, self._say)["first"]
+        shutil.rmtree(self._work, ignore_errors=True)
+        return measured
+
+    def series(self):
+        """Raw to rate of exposures with few and with many integrations, each in a warm process."""
+        measured, series = {}, simulated_series(self.long_series, self._logs, self._say)
+        for number, path in series.files.items():
+            env = {**self._env, "CRDS_PATH": str(series.crds)}
+            with workers.ours(env, self._logs / "ours-series.log") as side:
+                warm = self._way(side, "optimal", "fused", min(series.files.values(), key=_size))
+                warm()
+                way = self._way(side, "optimal", "fused", path)
+                measured |= alternate({number: way}, 1, self._say)
+            shutil.rmtree(self._work, ignore_errors=True)
+        return measured
 
     def loop(self):
         """The services' loop beside a bare one, and single events."""
@@ -136,14 +179,19 @@ class Bench:
     def _start_ours(self, name):
         return workers.ours(self._env, self._logs / f"ours-{name}.log")
 
-    def _start_theirs(self):
-        return workers.theirs(self._peer, self._env, self._logs / "peer.log")
+    def _start_theirs(self, name="peer"):
+        return workers.theirs(self._peer, self._env, self._logs / f"{name.replace(' ', '-')}.log")
 
-    def _way(self, side, recipe, how):
-        folder = str(self._work / f"{recipe}-{how}")
+    def _read_by_it(self):
+        """Return files that are read on the way from raw to rate."""
+        references = Path(self._env["CRDS_PATH"]) / "references"
+        return [self._raw, *sorted(references.rglob("*.fits"))]
+
+    def _way(self, side, recipe, how, raw=None):
+        folder = str(self._work / f"{Path(recipe).stem}-{how}")
 
         def way():
-            side.do("ingest", recipe=recipe, path=str(self._raw), folder=folder)
+            side.do("ingest", recipe=recipe, path=str(raw or self._raw), folder=folder)
             return side.do("process", recipe=recipe, how=how)
 
         return way
@@ -188,6 +236,14 @@ class Bench:
         shutil.rmtree(folder, ignore_errors=True)
         folder.mkdir(parents=True)
         return folder
+
+
+def _without(ways, name):
+    return {other: way for other, way in ways.items() if other != name}
+
+
+def _size(path):
+    return path.stat().st_size
 
 
 def _association(folder):

@@ -8,11 +8,18 @@ from rich.table import Table
 from tests.bench.comparison import (
     FASTER_AS_PROCESS,
     FASTER_IN_PROCESS,
+    FASTER_IN_SERVICES,
     FASTER_SEPARATE,
+    FASTER_THAN_LIKELY,
+    LENGTH,
     MEMORY,
+    MEMORY_IN_SERVICES,
+    SERIES,
     linear,
     ratio,
 )
+from tests.bench.detector1 import PEER_DEFAULT, PEER_LARGE, PEER_LIKELY
+from tests.bench.measure import COPY, OURS, OURS_BASELINE, OURS_LARGE
 
 OURS_ONLY = "-"
 ORDER = (
@@ -49,6 +56,25 @@ class Report:
         """Add a row of which the peer has nothing."""
         self.results[what] = ours.taken
         self._rows.append((what, _seconds(ours.median("seconds")), OURS_ONLY, "", note, ""))
+
+    def copied(self, what, copy, ours):
+        """Add a row: what part of our time a plain copy of the same bytes takes."""
+        self.results[what] = copy.taken
+        part = f"{ratio(copy, ours, 'seconds'):.2f}"
+        self._rows.append((what, _seconds(copy.median("seconds")), OURS_ONLY, part, "of our time", ""))
+
+    def series(self, measured):
+        """Add rows on the memory of long series: above the idle process, and whether it grows with them."""
+        above = {number: one.peak - one.taken[0]["idle"] for number, one in measured.items()}
+        self.results["series"] = {number: one.taken for number, one in measured.items()}
+        for number, value in above.items():
+            what = f"series of {number} integrations: memory above idle"
+            _, *text = self._judgement(what, value, SERIES)
+            seconds = _seconds(measured[number].median("seconds"))
+            self._rows.append((f"{what}, {seconds}", _bytes(value), OURS_ONLY, "", *text))
+        short, long = above.values()
+        what = "series: memory of the longer one"
+        self._rows.append((what, "", OURS_ONLY, *self._judgement(what, long / short, LENGTH)))
 
     def cost(self, what, fused, cut):
         """Add a row: what `cut` takes longer than `fused`."""
@@ -128,17 +154,23 @@ class Report:
         return shown, bound.text, verdict
 
 
-def fill(report, measured, whole):
-    """Add what is promised: warm processes and whole processes."""
-    report.comparison("raw to rate, warm", measured["ours"], measured.get("peer"), FASTER_IN_PROCESS, MEMORY)
+def fill(report, measured, first, whole):
+    """Add what is promised of raw to rate: warm processes, a first call, whole processes."""
+    ours, large = measured[OURS], measured[OURS_LARGE]
+    peer, likely, theirs = (measured.get(name) for name in (PEER_DEFAULT, PEER_LIKELY, PEER_LARGE))
+    report.comparison("raw to rate, warm", ours, peer, FASTER_IN_PROCESS, MEMORY)
+    report.comparison("same, the peer's LIKELY", ours, likely, FASTER_THAN_LIKELY, MEMORY)
+    report.comparison("same, snowballs and 1/f in both", large, theirs, FASTER_THAN_LIKELY, MEMORY)
+    report.comparison("same, recipe baseline", measured[OURS_BASELINE], peer)
+    report.copied("reading and writing the same bytes", measured[COPY], ours)
+    report.single("raw to rate, first call of a process", first, "kernels compiled, references on the disk")
     report.comparison("raw to rate, whole process", whole["ours"], whole.get("peer"), FASTER_AS_PROCESS)
-    report.comparison("same, recipe baseline, warm", measured["ours, recipe baseline"], measured.get("peer"))
 
 
 def fill_services(report, measured):
     """Add what is promised of warm services, from event in to event out."""
     fused, separate, peer = measured["fused"], measured["separate"], measured.get("peer")
-    report.comparison("services: raw to rate, fused", fused, peer, FASTER_IN_PROCESS, MEMORY)
+    report.comparison("services: raw to rate, fused", fused, peer, FASTER_IN_SERVICES, MEMORY_IN_SERVICES)
     report.comparison("services: raw to rate, separate", separate, peer, FASTER_SEPARATE)
 
 

@@ -21,17 +21,21 @@ class Workload:
         Groups of the exposures, and of the dark.
     dithers : int
         Number of exposures.
+    nints : int
+        Integrations of each.
     """
 
     subarray: str = "FULL"
     ngroups: int = 10
     dark_groups: int = 50
     dithers: int = 1
+    nints: int = 1
 
     @property
     def name(self):
         """Name of its folder."""
-        return f"{self.subarray}-{self.ngroups}-{self.dark_groups}-{self.dithers}".lower()
+        numbers = (self.ngroups, self.dark_groups, self.dithers, self.nints)
+        return f"{self.subarray}-{'-'.join(map(str, numbers))}".lower()
 
 
 @dataclass(frozen=True)
@@ -85,6 +89,7 @@ def _command(workload, folder):
         "detectors": "NRCA1",
         "subarray": workload.subarray,
         "ngroups": workload.ngroups,
+        "nints": workload.nints,
         "dithers": workload.dithers,
         "dark-groups": workload.dark_groups,
     }
