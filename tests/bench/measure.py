@@ -1,6 +1,7 @@
 """What the bench measures."""
 
 import json
+import re
 import shutil
 import sys
 from pathlib import Path
@@ -180,7 +181,7 @@ class Bench:
         return workers.ours(self._env, self._logs / f"ours-{name}.log")
 
     def _start_theirs(self, name="peer"):
-        return workers.theirs(self._peer, self._env, self._logs / f"{name.replace(' ', '-')}.log")
+        return workers.theirs(self._peer, self._env, self._logs / f"{re.sub(r'[^a-zA-Z]+', '-', name)}.log")
 
     def _read_by_it(self):
         """Return files that are read on the way from raw to rate."""
