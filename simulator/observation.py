@@ -62,6 +62,8 @@ class Request:
     """Amplitude of the interference that disturbs MIRI, DN."""
     snowballs: float = 0.0
     """Large events per pixel and second."""
+    persistence: bool = False
+    """Whether traps of near-infrared detectors keep charge from one exposure to the next."""
 
 
 @dataclass(frozen=True)

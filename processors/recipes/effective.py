@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from processors.options import Options, suggestion, validated
-from processors.recipes.layers import OVERRIDE, layers, merged
+from processors.recipes.layers import FOLLOWS, OVERRIDE, asked_for, layers, merged
 from processors.recipes.settings import OVERRIDE_PREFIX
 from processors.steps import Step, StepSettings, replacement
 from schemas.errors import UsageError
@@ -114,7 +114,8 @@ def effective(
     found = (crds_parameters or {}) if merged(recipe).crds_parameters else {}
     result = {}
     for name, step in steps.items():
-        given = [_Layer(origin, True, table.get(name, {})) for origin, table in below]
+        given = _led(name, [table for _, table in (*below, *above, (COMMAND_LINE, command_line or {}))])
+        given += [_Layer(origin, True, table.get(name, {})) for origin, table in below]
         given.append(_Layer(CRDS, True, _usable(step, found.get(name, {}))[0]))
         given += [_Layer(origin, False, table.get(name, {})) for origin, table in above]
         given.append(_Layer(COMMAND_LINE, False, (command_line or {}).get(name, {})))
@@ -162,6 +163,13 @@ def _rows(name: str, settings: StepSettings, step: Step) -> list[Row]:
         value = getattr(options, parameter)
         rows.append(Row(name, parameter, value, unit, origin, declared.description or ""))
     return rows
+
+
+def _led(name: str, tables: list[StepTable]) -> list[_Layer]:
+    """Return the layer of a step that follows another: skipped where nobody asks for that one."""
+    if name not in FOLLOWS or asked_for(tables, FOLLOWS[name]):
+        return []
+    return [_Layer(f"step {FOLLOWS[name]}", True, {"skip": True})]
 
 
 def _check_names(table: StepTable, names: set[str]) -> None:
