@@ -36,9 +36,9 @@ FRIENDLY: Final = {
 }
 """What an override may call a FITS keyword."""
 
-FOLLOWS: Final = {"persistence_history": "persistence"}
-"""Steps that run where a recipe asks for another one, which what they make is for, unless it says something
-else of them."""
+UNASKED: Final = {"persistence": "persistence", "persistence_history": "persistence"}
+"""Steps that run only where a recipe asks for them with ``skip: false``, or for the step named here, which
+what they make is for. With persistence, exposures wait for those before them."""
 
 _KEYWORDS: Final = frozenset((*EVENT_KEYWORDS, *SCIENCE_KEYWORDS))
 
@@ -143,7 +143,7 @@ def asks_for(recipe: Recipe, name: str, keywords: Mapping[str, Any]) -> bool:
     recipe : Recipe
         As written; what CRDS says of the step does not count.
     name : str
-        Of the step, or of one that follows it.
+        Of the step.
     keywords : mapping of str to object
         FITS keywords of the exposure.
     """
@@ -155,8 +155,8 @@ def asked_for(tables: Iterable[StepTable], name: str) -> bool:
     """Tell the same of tables, the weakest first."""
     every = list(tables)
     said = [table[name]["skip"] for table in every if "skip" in table.get(name, {})]
-    if not said and name in FOLLOWS:
-        return asked_for(every, FOLLOWS[name])
+    if not said and UNASKED.get(name, name) != name:
+        return asked_for(every, UNASKED[name])
     return bool(said) and said[-1] is False
 
 
