@@ -124,7 +124,7 @@ def _news(
             return None, ()
         changed = known.with_setback(Setback.of(event))
         return _with_outlook(event.name, changed, rules), ()
-    if event.topic == "raw":
+    if event.topic == "raw" and state.of_detector:
         return _with_outlook(event.name, known.ingested(event.keywords), rules), ()
     found, refusals = places(event.keywords, event.suffix, rules, event.name)
     refused = _refused(event.name, event.suffix, refusals)

@@ -49,7 +49,7 @@ def heard(event: Event, store: Store, recipe: Callable[[str], Recipe]) -> list[H
     if isinstance(event, PlanEvent):
         with store.fetch(event.plan) as path:
             plan = Plan.model_validate_json(path.read_bytes())
-        return _heard_of_plan(Expectation.of(event, plan), known)
+        return heard_of_plan(Expectation.of(event, plan), known)
     if isinstance(event, FailureEvent):
         first = event.stage.partition("+")[0] == "detector1"
         days = _days(event, known) if first else []
@@ -65,7 +65,7 @@ def _days(event: Event, recipe: Recipe) -> list[str]:
     return detector_days(event.keywords) if looks_back(event.keywords, recipe) else []
 
 
-def _heard_of_plan(expectation: Expectation, recipe: Recipe) -> list[Heard]:
+def heard_of_plan(expectation: Expectation, recipe: Recipe) -> list[Heard]:
     """Return a plan for its program, and for each detector that part of it which is the detector's."""
     parts: dict[str, list[PlannedExposure]] = {}
     for exposure in expectation.plan.exposures:
