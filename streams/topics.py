@@ -55,6 +55,9 @@ READERS: Final[Mapping[str, tuple[str, ...]]] = {
 }
 """What each consumer group reads, in the order of the road; written out, as the stages load the science."""
 
+LOOKS_ON: Final = frozenset({("associator", "raw"), ("associator", "ramp"), ("ramp_fit", ASSOCIATION)})
+"""Group and topic of what is read for few events, of exposures with persistence on; others do the work."""
+
 
 def changelogs() -> tuple[Topic, ...]:
     """Return the topics that the associator's tables are restored from, on Kafka."""

@@ -31,7 +31,7 @@ from typing import Final
 from schemas.events import FailureEvent, ProductEvent
 from streams.associator.drafts import Patience, assemble, due
 from streams.associator.emissions import Emission, Refused, emission
-from streams.associator.plans import Expectation, program_of, route
+from streams.associator.plans import Expectation, detector_days, program_of, route
 from streams.associator.rules import RULES, Place, Refusal, Rule, group_id, places
 from streams.associator.state import OF_DETECTOR, Arrival, Exposure, Group, Setback, State
 
@@ -130,7 +130,10 @@ def _news(
     refused = _refused(event.name, event.suffix, refusals)
     if not found:
         return None, refused
-    return _with_outlook(event.name, known.with_arrival(Arrival.of(event, found)), rules), refused
+    changed = known.with_arrival(Arrival.of(event, found))
+    if event.suffix == "persistence" and detector_days(event.keywords)[:1] == [state.program]:
+        changed = changed.model_copy(update={"through": known.through})  # its ramp comes too, at once
+    return _with_outlook(event.name, changed, rules), refused
 
 
 def _with_outlook(name: str, exposure: Exposure, rules: tuple[Rule, ...]) -> Exposure:

@@ -22,11 +22,11 @@ from schemas.errors import CalstreamError, Unprocessable
 from schemas.events import Artifact, AssociationEvent, Event, ProductEvent
 from schemas.naming import SUFFIX_LEVEL
 from schemas.recipe import Recipe
-from streams.associator.companions import needs_companions
+from streams.associator.companions import looks_back, needs_companions
 from streams.associator.driver import Associator
 from streams.associator.emissions import Emission, to_event
 from streams.associator.hosting import SOURCES
-from streams.associator.plans import Expectation, route
+from streams.associator.plans import Expectation, detector_days, route
 from streams.associator.telling import Heard, heard, heard_of_plan
 from streams.current import events_of
 from streams.execution import event_of
@@ -45,6 +45,8 @@ from streams.store import Store
 COMPUTED: Final = "computed"
 HIT: Final = "hit"
 UNKNOWN: Final = "unknown"
+
+_HISTORY: Final = "persistence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -109,7 +111,9 @@ def forecast(campaign: Campaign, site: Site, tools: Callable[[Recipe], Tools]) -
     recipe = _recipes(campaign, site.store)
     walk = _Walk(recipe, tools)
     reached = [walk.to_the_associator(event) for event in campaign.events]
-    coming = {event.identity: event for event in reached if event is not None}
+    coming = {
+        one.identity: one for event in reached if event is not None for one in _with_history(event, recipe)
+    }
     said = _emissions(campaign, coming.values(), site, recipe)
     if fits := [emission for emission in said if emission.stage == RAMP_FIT.name]:
         going = [walk.to_the_associator(walk.fitted(emission, coming)) for emission in fits]
@@ -319,7 +323,7 @@ def _emissions(
     enough.
     """
     associator = Associator()
-    messages = [one for event in coming for one in heard(event, site.store, recipe)]
+    messages = [one for event in coming for one in _heard_of(event, site.store, recipe)]
     concerned = {one.whose for one in messages} | {route(event) for event in campaign.events}
     for event in events_of(site.bus, SOURCES):
         for one in _heard_before(event, site.store, recipe):
@@ -334,6 +338,20 @@ def _emissions(
     said += associator.finish()
     last = {emission.association_id: emission for one in said for emission in one.emissions}
     return [emission for emission in last.values() if emission.campaign == campaign.id]
+
+
+def _with_history(event: ProductEvent, recipe: Callable[[str], Recipe]) -> list[ProductEvent]:
+    """Return an event, and before a ramp that is still to be made the history that will be made with it."""
+    unmade = event.suffix == "ramp" and event.outcome in (COMPUTED, UNKNOWN)
+    if not unmade or not looks_back(event.keywords, recipe(event.recipe.digest)):
+        return [event]
+    return [event.model_copy(update={"suffix": _HISTORY}), event]
+
+
+def _heard_of(event: ProductEvent, store: Store, recipe: Callable[[str], Recipe]) -> list[Heard]:
+    if event.suffix == _HISTORY:
+        return [Heard((event.line, day), event) for day in detector_days(event.keywords)]
+    return heard(event, store, recipe)
 
 
 def _heard_before(event: Event, store: Store, recipe: Callable[[str], Recipe]) -> list[Heard]:

@@ -207,9 +207,11 @@ def test_all_is_done(done: Pipeline) -> None:
 
 def test_a_lag_is_something_to_do(done: Pipeline) -> None:
     done.raw(9)
-    assert busy(look(done.bus)) == "there is work left: detector1 has 1 of raw, associator has 1 of raw"
-    done.read("associator", "raw")
     assert busy(look(done.bus)) == "there is work left: detector1 has 1 of raw"
+    done.read("detector1", "raw")
+    assert busy(look(done.bus)) == "there is work left: associator has 1 of raw"
+    done.read("associator", "raw")
+    assert idle(look(done.bus))
 
 
 def test_a_topic_that_nobody_is_to_read_is_nothing_to_do(done: Pipeline) -> None:
