@@ -200,7 +200,7 @@ def event_of(run: Run, manifest: Manifest, outcome: str, tools: Tools) -> Produc
         generation=event.generation,
         campaign=event.campaign,
         recipe=event.recipe,
-        handler=handler_after(run.stage.target, event.exp_type, recipe),
+        handler=handler_after(run.stage.target, event.exp_type, recipe, event.keywords),
         keywords=keywords,
         product=manifest.primary.artifact,
         manifest=manifest_artifact(manifest, tools.store),

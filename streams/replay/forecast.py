@@ -297,7 +297,7 @@ def _announced(run: Run, tools: Tools) -> ProductEvent:
     """Return the event of a run that is not finished: where it goes is known, what is in it is not."""
     assert isinstance(run.event, ProductEvent)
     made = _unmade(run.event, run.suffixes[0], run.key, COMPUTED)
-    handler = handler_after(run.stage.target, made.exp_type, tools.recipe(run.event))
+    handler = handler_after(run.stage.target, made.exp_type, tools.recipe(run.event), made.keywords)
     return made.model_copy(update={"topic": run.stage.target, "handler": handler})
 
 

@@ -18,13 +18,14 @@ from streams.associator.drafts import WAIT
 from streams.associator.hosting import GROUP, SOURCES, HostedAssociator
 from streams.associator.tables import TICK, Desks, forwarded, tick
 from streams.associator.telling import heard
+from streams.associator.telling import told as told_events
 from streams.bus import Message
 from streams.bus.embedded import EmbeddedBus
 from streams.bus.memory import MemoryBus
 from streams.bus.protocol import partition_of
 from streams.envelope import pack
 from streams.manifest_files import manifest_artifact, manifest_path
-from streams.roots import put_by_digest
+from streams.roots import handler_after, put_by_digest
 from streams.store import Store
 from streams.stored_associations import stored_association
 from streams.topics import ASSOCIATOR_TABLES, TOPICS
@@ -121,6 +122,17 @@ def test_a_ramp_needs_companions_where_the_recipe_has_persistence_on(told):
     assert not needs_companions(event, Recipe(base="baseline"))
     assert not needs_companions(told.raw(1), ON)
     assert not needs_companions(event.with_(keywords={**event.keywords, "INSTRUME": "MIRI"}), ON)
+
+
+def test_a_handler_of_its_own_takes_the_association_and_not_the_ramp(told):
+    mine = Recipe.model_validate({**ON.model_dump(), "handlers": {"ramp_fit": {"service": "my-fit"}}})
+    event = told.ramp(1)
+    assert handler_after("ramp", event.exp_type, mine, event.keywords) == "associator"
+    assert handler_after("ramp", event.exp_type, OFF, event.keywords) == "builtin"
+    (one,) = [one for one in heard(event, told.store, lambda _: mine) if one.message.suffix == "ramp"]
+    reduced = told.associator.take(one.message, 0.0, one.whose)
+    (announced,) = told_events(reduced, told.store, lambda _: mine)
+    assert (announced.handler, announced.stage, announced.members) == ("my-fit", "ramp_fit", 1)
 
 
 def test_nothing_is_remembered_where_persistence_is_off(tmp_path):
@@ -249,6 +261,8 @@ def test_on_a_bus_another_owner_goes_on_with_those_that_wait(kind, told, tmp_pat
         host.close()
     found = {event.name: event for event in map(parse_event, (m.value for m in bus.read("association")))}
     assert {event.stage for event in found.values()} == {"ramp_fit"}
+    roles = [(one.role, one.identity.split("/")[1]) for one in found[exposure(2)].inputs]
+    assert roles == [("persistence", exposure(1)), ("science", exposure(2))]
     (product,) = stored_association(found[exposure(2)], told.store).products
     assert [(m.exptype, m.expname) for m in product.members] == [
         ("persistence", f"{exposure(1)}_persistence.fits"),
