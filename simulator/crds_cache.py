@@ -53,9 +53,6 @@ KEYS: Final[dict[str, tuple[str, ...]]] = {
     "dark": ("DETECTOR", "READPATT", "SUBARRAY"),
     "reset": ("DETECTOR", "READPATT", "SUBARRAY"),
     "rscd": ("DETECTOR",),
-    "trapdensity": ("DETECTOR",),
-    "trappars": ("DETECTOR",),
-    "persat": ("DETECTOR",),
     "emicorr": ("DETECTOR",),
     "distortion": ("DETECTOR",),
     "filteroffset": ("DETECTOR",),
@@ -70,7 +67,11 @@ SPECIAL: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("NIRSPEC", "mask"): ("DETECTOR", "READPATT"),
     ("NIRSPEC", "superbias"): ("DETECTOR", "READPATT"),
     ("NIRSPEC", "refpix"): ("DETECTOR", "READPATT"),
-    **{(instrument, "ipc"): ("DETECTOR",) for instrument in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS")},
+    **{
+        (instrument, reftype): ("DETECTOR",)
+        for instrument in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS")
+        for reftype in ("ipc", "trapdensity", "trappars", "persat")
+    },
 }
 """The same by instrument, where it is another or the type is one that few have."""
 

@@ -44,8 +44,8 @@ def marked(name: str, value: str = "COMPLETE") -> Product:
 
 
 CORRECTIONS = (
-    "group_scale", "saturation", "superbias", "refpix", "linearity", "dark_current", "gain_scale",
-    "flat_field", "photom", "emicorr", "ipc", "reset",
+    "persistence", "group_scale", "saturation", "superbias", "refpix", "linearity", "dark_current",
+    "gain_scale", "flat_field", "photom", "emicorr", "ipc", "reset",
 )  # fmt: skip
 
 
