@@ -42,8 +42,11 @@ def restored_gls(found: gls.Slopes, ramps: Ramps, pattern: ReadPattern, noise: P
     pixels = _touched(found, ramps[1])
     if not pixels[0].size:
         return found
-    made = gls.fit_slopes(*_whole(pixels, ramps), pattern, noise.of_pixels(pixels), shares=False)
-    whole = made.var_rnoise[0]
+    data, groupdq = _whole(pixels, ramps)
+    few = noise.of_pixels(pixels)
+    made = gls.fit_slopes(data, groupdq, pattern, few, suppress_one_group=False, shares=False)
+    fitted = np.isfinite(made.var_rnoise[0])
+    pixels, whole = (pixels[0][fitted], pixels[1][fitted]), made.var_rnoise[0, fitted]
     found.var_poisson[pixels] += np.maximum(found.var_rnoise[pixels] - whole, 0)
     found.var_rnoise[pixels] = whole
     return found

@@ -109,7 +109,7 @@ class OlsRate:
         self._dq.add(slopes.dq)
 
     def result(self) -> Slopes:
-        """Return the exposure's rate; NaN with zero variances where no integration has a slope."""
+        """Return the exposure's rate; NaN with zero variances, and DO_NOT_USE, where there is none."""
         weight, total, poisson, stated = self._sums
         slope = np.full(weight.shape, np.nan)
         np.divide(total, weight, out=slope, where=weight > 0)
@@ -117,13 +117,14 @@ class OlsRate:
         err = np.sqrt(var_p + _inverse(weight, weight > 0))
         zero = np.zeros_like(weight)
         planes = [plane.astype(np.float32) for plane in (slope, err, var_p, var_r, zero)]
-        return _slopes(planes, (self._ndiff, np.zeros_like(self._ndiff)), self._dq.result())
+        dq = self._dq.result() | np.where(np.isnan(slope), DNU32, np.uint32(0))
+        return _slopes(planes, (self._ndiff, np.zeros_like(self._ndiff)), dq)
 
 
 def _inverse(values: Array, where: Array) -> NDArray[np.float64]:
     """Return one over the values at some places, 0 elsewhere."""
     out = np.zeros(values.shape)
-    np.divide(1.0, values, out=out, where=where)
+    np.divide(1.0, values, out=out, where=where, dtype=np.float64)
     return out
 
 

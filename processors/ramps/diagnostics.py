@@ -78,8 +78,9 @@ def _diagnose(data: Array, groupdq: Array, table: Array, planes: Any, out: Any) 
                 if not np.isfinite(rate):
                     continue
                 n, first = collect(ramps[k], flags[k], table, w, end)
-                if first >= 0:
-                    pedestal[y, x] = ramps[k, first] - rate * table[0, first]
+                value = np.float32(ramps[k, first] - rate * table[0, first])
+                if first >= 0 and np.isfinite(value):
+                    pedestal[y, x] = value
                 if n > 1:
                     g, r = np.float64(gain[y, x]), np.float64(readnoise[y, x])
                     read = 0.5 * r * r
