@@ -19,7 +19,7 @@ BROKER := demo-output/kafka
 CALSTREAM_PEER_PYTHON ?= $(if $(wildcard $(PEER)/.done),$(CURDIR)/$(PEER)/bin/python)
 export CALSTREAM_PEER_PYTHON
 
-.PHONY: install demo demo-services test chaos bench soak lint lock peer clean
+.PHONY: install demo demo-services test chaos bench tables soak lint lock peer clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.done
@@ -66,6 +66,9 @@ lint: $(VENV)/.done
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+tables: install
+	$(BIN)/python -m tests.tables
 
 soak: install
 	$(BIN)/python -m tests.soak

@@ -12,8 +12,6 @@ group, then | | | | saturation): NaN and DO_NOT_USE here, a rate of 0 with an er
 and takes the | | | | covariance's rate from one pass |
 """
 
-import subprocess
-
 import numpy as np
 import pytest
 
@@ -21,75 +19,15 @@ from processors.ramps import combine, gls, ols, twopoint
 from processors.ramps.covariance import PixelNoise, ReadPattern
 from processors.ramps.snowballs import SnowballRules, flag_in_turn
 from schemas.dq import DQ
-from tests.parity import peer
+from tests.parity import functions
 from tests.processors.ramps.ramps import FRAME, planes, read_times, simulate
 
 pytestmark = pytest.mark.peer
 SHAPE = (64, 96)
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from types import SimpleNamespace as Space
-import numpy as np
-from stcal.jump.jump import detect_jumps_data, flag_large_events
-from stcal.jump.jump_class import JumpData
-from stcal.ramp_fitting.ramp_fit import ramp_fit
-from stdatamodels.jwst.datamodels import dqflags
-
-
-class Model:
-    def __init__(self, a):
-        self.data, self.groupdq, self.pixeldq = (a[name].copy() for name in ("data", "groupdq", "pixeldq"))
-        self.average_dark_current = a["dark"].copy()
-        group_time = float(a["tframe"] * (a["nframes"] + a["gap"]))
-        self.meta = Space(
-            instrument=Space(name="NIRCAM"),
-            exposure=Space(frame_time=float(a["tframe"]), group_time=group_time, groupgap=int(a["gap"]),
-                           nframes=int(a["nframes"]), drop_frames1=0),
-        )
-
-    def hasattr(self, name):
-        return hasattr(self, name)
-
-
-def find_jumps(a):
-    jump = JumpData(Model(a), a["gain"].copy(), a["readnoise"].copy(), dqflags.pixel)
-    jump.set_detection_settings(4.0, 6.0, 5.0, 1000.0, 10.0, True)
-    jump.set_after_jump(50.0, int(a["after"]), 500.0, 2 * int(a["after"]))
-    jump.set_snowball_info(False, 5.0, 1.0, 2.0, True, 2.5, 4, 25)
-    jump.set_shower_info(False, 1.2, 90, 1, 2.6, 1.1, 10, 400)
-    jump.set_sigma_clipping_info(3, 100, True)
-    jump.max_cores = "1"
-    return {"groupdq": detect_jumps_data(jump)[0]}
-
-
-def fit(a, algorithm):
-    rate, ints, _ = ramp_fit(Model(a), False, a["readnoise"].copy(), a["gain"].copy(), algorithm, "optimal",
-                             "none", dqflags.pixel, suppress_one_group=bool(a["suppress"]))
-    found = {"rate_" + k: v for k, v in rate.items()}
-    return found | {"ints_" + k: v for k, v in ints.items()}
-
-
-def snowballs(a):
-    jump = JumpData()
-    jump.fl_jump, jump.fl_sat = dqflags.pixel["JUMP_DET"], dqflags.pixel["SATURATED"]
-    jump.set_snowball_info(True, 5.0, 1.0, float(a["expand"]), True, 2.5, 2, 25)
-    jump.max_extended_width = 400
-    jump.mask_persist_grps_next_int, jump.persist_grps_flagged = True, int(a["groups"])
-    return {"groupdq": flag_large_events(a["groupdq"].copy(), jump.fl_jump, jump.fl_sat, jump)[0]}
-
-
-for source in Path(sys.argv[1]).glob("*_in.npz"):
-    a = dict(np.load(source))
-    task = str(a["task"])
-    made = {"jump": find_jumps, "snowballs": snowballs}.get(task, lambda a: fit(a, task))(a)
-    np.savez(str(source).replace("_in.npz", "_out.npz"), **made)
-"""
-
 
 def exposure(ngroups, nint, nframes=1, gap=0, seed=3, shape=SHAPE):
-    """Ramps of all brightnesses with all kinds of flags, by the names that `SCRIPT` reads."""
+    """Ramps of all brightnesses with all kinds of flags, by the names that `functions.SCRIPT` reads."""
     rng = np.random.default_rng(seed)
     rate = 10 ** rng.uniform(-1.5, 3.5, shape)
     data = np.array([simulate(read_times(ngroups, nframes, gap), rate, shape, seed + i) for i in range(nint)])
@@ -217,17 +155,9 @@ def tasks():
 @pytest.fixture(scope="module")
 def answers(need_peer, tmp_path_factory):
     """What is given and what the standard pipeline's functions make of it: one start of its interpreter."""
-    folder, given = tmp_path_factory.mktemp("kernels"), tasks()
-    for name, arrays in given.items():
-        np.savez(folder / f"{name}_in.npz", **arrays)
-    run = subprocess.run(
-        [peer.interpreter(), "-W", "ignore", "-c", SCRIPT, folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    return {name: (arrays, dict(np.load(folder / f"{name}_out.npz"))) for name, arrays in given.items()}
+    given = tasks()
+    made = functions.answers(given, tmp_path_factory.mktemp("kernels"))
+    return {name: (arrays, made[name]) for name, arrays in given.items()}
 
 
 @pytest.mark.parametrize("name", [*JUMPS, "many", "odd"])

@@ -31,7 +31,8 @@ def test_baseline_follows_the_context() -> None:
 
 
 def test_baseline_writes_out_what_defaults_may_change() -> None:
-    ours = {"likelihood_threshold_one", "likelihood_threshold_two", "fit_quality", "pixmap_tolerance"}
+    ours = {"likelihood_threshold_one", "likelihood_threshold_two", "pixmap_tolerance"}
+    ours |= {"fit_quality", "fit_diagnostics", "poor_fit_probability"}
     settings = effective(builtin("baseline"), STEPS, KEYWORDS)
     for name, found in settings.items():
         assert set(STEPS[name].options_type.model_fields) - set(found.origins) <= ours, name
