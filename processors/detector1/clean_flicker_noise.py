@@ -16,7 +16,7 @@ from processors.options import option
 from processors.ramps import ols
 from processors.ramps.combine import OlsRate
 from processors.ramps.gls import Slopes
-from processors.steps import NotApplicable, Scope, step
+from processors.steps import NotApplicable, Scope, off, step
 from schemas.products import Ramp
 from schemas.references import References
 
@@ -33,6 +33,7 @@ def _scope(options: CleanFlickerNoiseOptions) -> Scope:
     return "exposure" if options.single_mask else "integration"
 
 
+@off
 @step(
     options=CleanFlickerNoiseOptions,
     references=("gain", "readnoise"),
@@ -78,7 +79,7 @@ def clean_flicker_noise(ramp: Ramp, references: References, options: CleanFlicke
         raise NotApplicable("a single group has no difference from the one before")
     cleaner = Cleaner.of(ramp.meta, ramp.shape[2:], references, options)
     drafts = _drafts(ramp, references)
-    if options.single_mask:
+    if options.single_mask and ramp.shape[0] > 1:
         average = OlsRate(ramp.shape[2:])
         for draft in drafts:
             average.add(draft)
@@ -99,8 +100,9 @@ def _drafts(ramp: Ramp, references: References) -> Iterator[Slopes]:
         float(meta.require("TGROUP")), float(meta.require("TFRAME")), int(meta.require("NFRAMES"))
     )
     noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
+    rate = np.zeros(ramp.shape[2:])  # nobody asks for Poisson variances
     for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
-        yield ols.fit_slopes(data, groupdq, timing, noise, pixeldq=ramp.pixeldq)
+        yield ols.fit_slopes(data, groupdq, timing, noise, pixeldq=ramp.pixeldq, rate=rate)
 
 
 def _clean(ramp: Image, groupdq: np.ndarray, mask: Usable, cleaner: Cleaner) -> None:

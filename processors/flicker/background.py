@@ -8,7 +8,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
-from processors.flicker.clipping import Image, Usable, clipped_range, middle
+from processors.flicker.clipping import Image, Usable, clipped_range, middle, sample
 
 LARGEST_BOX = 32
 FILTER = 5
@@ -49,7 +49,7 @@ def smooth_background(image: Image, usable: Usable, box: tuple[int, int]) -> Ima
     mesh = np.full([-(-length // size) for length, size in zip(image.shape, box, strict=True)], np.nan)
     _box_medians(image, usable, box, mesh)
     if np.isnan(mesh).all():
-        return np.full(image.shape, middle(np.sort(image[usable])), np.float32)
+        return np.full(image.shape, middle(sample(image, usable)), np.float32)
     mesh = _smoothed(_filled(mesh))
     rows, columns = (
         _spline(count, size, length) for count, size, length in zip(mesh.shape, box, image.shape, strict=True)

@@ -17,6 +17,7 @@ from processors.flicker.clipping import (
     background_limits,
     lower_half_limits,
     middle,
+    sample,
 )
 from processors.flicker.nsclean import SIZE, Reading, fitted_noise
 from processors.flicker.options import FlickerOptions
@@ -28,6 +29,8 @@ from schemas.references import ImageReference, References, Window
 
 FIXED_SLITS = slice(922, 1116)
 """Rows of NIRSpec's detectors on which its fixed slits shine, open or not."""
+ORDER = 2
+"""Of the polynomial that follows what varies slowly from line to line."""
 NO_SCIENCE = np.uint32(DQ.DO_NOT_USE | DQ.NON_SCIENCE)
 
 
@@ -87,16 +90,17 @@ class Cleaner:
             self._subtract_background(image, usable)
         if how.fit_method == "fft":
             return fitted_noise(image, usable, self.reading)
-        return self.lines.medians(image, usable)
+        found = self.lines.medians(image, usable)
+        return found - _slow(found, how.keep_scale) if how.keep_scale else found
 
     def _subtract_background(self, image: Image, usable: Usable) -> None:
         how, level = self.options, np.float32(0)
-        values = np.sort(image[usable])
+        values = sample(image, usable)
         limits = lower_half_limits(values, (SIGMA, SIGMA))
         _keep(usable, image, limits)
         if how.background_method == "model":
             image -= smooth_background(image, usable, how.background_box_size or box_for(image.shape))
-            values = np.sort(image[usable])
+            values = sample(image, usable)
         else:
             values = limits.of(values)
             level = np.float32(middle(values))
@@ -139,14 +143,38 @@ class Cleaner:
         image = np.where(usable, rate, np.float32(0)).astype(np.float32, copy=False)
         if how.n_sigma > 0:
             sigmas = (SIGMA, how.n_sigma)
-            values = np.sort(image[usable])
+            values = sample(image, usable)
             _keep(usable, image, background_limits(values, sigmas, how.fit_histogram))
+            if how.grow_mask:
+                usable &= ~_grown(~usable & (image != 0), how.grow_mask)
         return usable
 
 
 def _keep(usable: Usable, image: Image, limits: Limits) -> None:
     """Take out what lies outside limits, in place."""
     usable &= (image >= limits.low) & (image <= limits.high)
+
+
+def _grown(mask: Usable, steps: int) -> Usable:
+    """Return a mask with the four neighbours of its pixels, so many times over."""
+    for _ in range(steps):
+        wide = mask.copy()
+        wide[1:] |= mask[:-1]
+        wide[:-1] |= mask[1:]
+        wide[:, 1:] |= mask[:, :-1]
+        wide[:, :-1] |= mask[:, 1:]
+        mask = wide
+    return mask
+
+
+def _slow(values: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """Return what varies slowly along lines (nline, nchannel): a parabola around each, mean of few lines."""
+    from scipy.signal import savgol_filter
+
+    window = min(scale, len(values) - 1) | 1
+    if window < ORDER + 2:
+        return values.mean(axis=0, keepdims=True)
+    return np.asarray(savgol_filter(values, window, ORDER, axis=0, mode="interp"))
 
 
 def _known_regions(dq: NDArray[np.uint32], meta: Meta, references: References) -> Usable:
@@ -182,6 +210,6 @@ def _whole_flat(reference: ImageReference) -> Image:
         return reference.data
     image = np.where(known, reference.data, np.float32(0))
     usable = known.copy()
-    _keep(usable, image, lower_half_limits(np.sort(image[known]), (SIGMA, SIGMA)))
+    _keep(usable, image, lower_half_limits(sample(image, known), (SIGMA, SIGMA)))
     surface = smooth_background(image, usable, box_for(image.shape))
     return np.where(known, image, surface)

@@ -20,6 +20,25 @@ TURNS = 5
 """Clipping limit, and how often it is applied at most, of all estimates."""
 
 
+ENOUGH = 1 << 18
+"""Values from which limits and levels are known to some thousandths of the width."""
+
+
+def sample(image: Image, usable: Usable) -> Image:
+    """Return usable values of an image, sorted: all, or of large images every so many-th.
+
+    Parameters
+    ----------
+    image : ndarray of float32 (ny, nx)
+        Values; finite where they are usable.
+    usable : ndarray of bool (ny, nx)
+        Which pixels count.
+    """
+    # an odd step goes through all columns
+    step = max(image.size // ENOUGH - 1, 0) | 1
+    return np.sort(image.ravel()[::step][usable.ravel()[::step]])
+
+
 @dataclass(frozen=True)
 class Limits:
     """Range of values that count as background."""

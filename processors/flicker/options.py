@@ -24,10 +24,17 @@ class FlickerOptions(Options):
         False, doc="whether each output of a full frame has values of its own (median)"
     )
     background_method: Literal["median", "model"] | None = option(
-        "median", doc="background that is not noise: one level, a smooth surface, or none"
+        "model", doc="background that is not noise: one level, a smooth surface, or none"
     )
     background_box_size: tuple[int, int] | None = option(
         None, unit="pixels", doc="boxes (y, x) of the surface; the largest that fit, up to 32, unless said"
+    )
+    grow_mask: int = option(2, ge=0, unit="pixels", doc="how much more around each source is left out")
+    keep_scale: int = option(
+        64,
+        ge=0,
+        unit="lines",
+        doc="what varies slower than this is kept, as it cannot be told from light; 0 keeps nothing (median)",
     )
     mask_science_regions: bool = option(
         False, doc="leave out where spectra, or regions that are not science, are known to lie"

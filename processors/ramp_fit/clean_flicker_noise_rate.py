@@ -6,11 +6,12 @@ import numpy as np
 
 from processors.flicker.cleaning import Cleaner
 from processors.flicker.options import FlickerOptions, demand_applicable
-from processors.steps import NotApplicable, step
+from processors.steps import NotApplicable, off, step
 from schemas.products import Rate
 from schemas.references import References
 
 
+@off
 @step(options=FlickerOptions, optional=("flat",), status="S_CLNFNS", repeatable=True)
 def clean_flicker_noise_rate(rate: Rate, references: References, options: FlickerOptions) -> Rate:
     """Subtract from each rate the stripes that its background shows.
