@@ -90,7 +90,8 @@ def exposure(case: Case) -> Ramp:
     steps[0, 3, 6, 8] += 3000
     data = (1000 + np.cumsum(steps, axis=1)).astype(np.float32)
     header = {
-        "INSTRUME": case.instrument, "DETECTOR": "WARM", "EXP_TYPE": "MIR_IMAGE" if case.instrument == "MIRI" else "NIS_IMAGE",
+        "INSTRUME": case.instrument, "DETECTOR": "WARM",
+        "EXP_TYPE": "MIR_IMAGE" if case.instrument == "MIRI" else "NIS_IMAGE",
         "SUBARRAY": "WARM", "READPATT": "FASTR1" if case.instrument == "MIRI" else "RAPID",
         "NOUTPUTS": case.amplifiers, "NFRAMES": case.frames, "FRMDIVSR": case.frames + 1, "GROUPGAP": 0,
         "TFRAME": 10.0, "TGROUP": 20.0, "NGROUPS": ngroup, "NINTS": nint, "SUBSTRT1": 1, "SUBSTRT2": 1,

@@ -1,6 +1,6 @@
 """Raw to rate with 1/f noise in the detector: what cleaning of the rates gains, and that it takes no light.
 
-Bias within 0.3 % and scatter of (rate - truth) / error within 10 %, as for all effects that ERR does not model.
+Bias within 0.3 % and scatter of (rate - truth) / error within 10 %, as for effects that ERR does not model.
 """
 
 from __future__ import annotations
