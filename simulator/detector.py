@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from schemas.dq import DQ
+from simulator.flicker import pink_frame
 from simulator.instruments import BORDER, FULL_SIZE, Detector
 from simulator.readout import Readout
 
@@ -247,6 +248,8 @@ class Electronics:
     first: int
     """Detector coordinate (0-based) of the window's first pixel along that axis."""
     drifts: bool = True
+    flicker: float = 0.0
+    """1/f noise: DN for each electron that it has in `simulator.flicker`."""
 
 
 def ramp(
@@ -306,13 +309,24 @@ def ramp(
                 read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
                 if zeroframe is not None and frame == 1:
                     first = reset + total + _drift(rate.shape, electronics, rng)
-                    first += maps.read_noise * normal(rng, rate.shape)
+                    first += maps.read_noise * normal(rng, rate.shape) + _flicker(
+                        rate.shape, electronics, rng
+                    )
                     zeroframe[i] = np.rint(first).clip(0, ADC_LIMIT)
                 last = frame
             level = reset + total / np.float32(readout.nframes) + _drift(rate.shape, electronics, rng)
-            level += maps.read_noise / np.float32(np.sqrt(readout.nframes)) * normal(rng, rate.shape)
+            noise = maps.read_noise * normal(rng, rate.shape) + _flicker(rate.shape, electronics, rng)
+            level += noise / np.float32(np.sqrt(readout.nframes))
             data[i, g] = np.rint(level).clip(0, ADC_LIMIT)
     return data
+
+
+def _flicker(shape: tuple[int, int], electronics: Electronics, rng: np.random.Generator) -> Image:
+    """Return the 1/f noise of one read, DN; nothing is drawn where there is none."""
+    if not electronics.flicker:
+        return np.zeros((1, 1), np.float32)
+    frame = pink_frame(shape, electronics.outputs, electronics.amplifier_axis, rng)
+    return np.float32(electronics.flicker) * frame
 
 
 def _drift(shape: tuple[int, int], electronics: Electronics, rng: np.random.Generator) -> Image:

@@ -104,7 +104,11 @@ def _raw(
         return midinfrared.ramp(electrons, pixels, exposure.readout, place, rays, rng)
     axis = camera.amplifier_axis
     electronics = Electronics(
-        exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1, drifts=_corrected(pixels)
+        exposure.outputs,
+        axis,
+        (part.ystart, part.xstart)[axis] - 1,
+        drifts=_corrected(pixels),
+        flicker=exposure.request.flicker / camera.gain,
     )
     return ramp(electrons, pixels, exposure.readout, electronics, rays, rng)
 

@@ -62,6 +62,8 @@ class Request:
     """Amplitude of the interference that disturbs MIRI, DN."""
     snowballs: float = 0.0
     """Large events per pixel and second."""
+    flicker: float = 0.0
+    """1/f noise of the near-infrared detectors, relative to what `simulator.flicker` says is typical."""
 
 
 @dataclass(frozen=True)

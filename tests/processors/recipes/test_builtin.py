@@ -22,8 +22,26 @@ def test_built_in_recipes_fit_the_steps(name: str) -> None:
 
 def test_optimal_is_the_steps_defaults() -> None:
     settings = effective(builtin("optimal"), STEPS, KEYWORDS)
-    assert all(found == StepSettings(options=STEPS[name].options_type()) for name, found in settings.items())
+    defaults = {
+        name: StepSettings(options=step.options_type(), skip=step.off) for name, step in STEPS.items()
+    }
+    assert settings == defaults
     assert merged(builtin("optimal")).crds_parameters is False
+
+
+@pytest.mark.parametrize(
+    ("exp_type", "subarray", "cleaned"),
+    [("NRC_IMAGE", "FULL", True), ("NRC_IMAGE", "SUB320", False), ("NRC_WFSS", "FULL", False),
+     ("MIR_IMAGE", "FULL", False)],
+)  # fmt: skip
+def test_optimal_cleans_rates_of_full_frame_images_only(exp_type, subarray, cleaned) -> None:
+    keywords = {**KEYWORDS, "EXP_TYPE": exp_type, "SUBARRAY": subarray}
+    settings = effective(builtin("optimal"), STEPS, keywords)
+    assert settings["clean_flicker_noise_rate"].skip != cleaned
+    assert settings["clean_flicker_noise"].skip
+    baseline = effective(builtin("baseline"), STEPS, keywords)
+    assert baseline["clean_flicker_noise_rate"].skip
+    assert baseline["clean_flicker_noise"].skip
 
 
 def test_baseline_follows_the_context() -> None:
