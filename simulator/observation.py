@@ -62,6 +62,8 @@ class Request:
     """Amplitude of the interference that disturbs MIRI, DN."""
     snowballs: float = 0.0
     """Large events per pixel and second."""
+    showers: float = 0.0
+    """Extended faint events per pixel and second."""
 
 
 @dataclass(frozen=True)
