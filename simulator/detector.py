@@ -34,6 +34,8 @@ ROW_DRIFT = 1.0
 """Scatter of the slow drift along the rows of a full frame, DN."""
 ROW_SCALE = 150.0
 """Correlation length of that drift, rows."""
+COUPLING = 0.005
+"""Share of a pixel's signal that each of its four neighbours gets, where there is coupling."""
 
 
 def generator(*names: object) -> np.random.Generator:
@@ -237,6 +239,17 @@ def read(charge, gain, quadratic, cubic, well, total):  # type: ignore[no-untype
             total[y, x] += f
 
 
+def coupled(signal: Image, sensitive: NDArray[np.bool_]) -> Image:
+    """Return what is read of a signal where capacitance between pixels shows each of it to its neighbours.
+
+    Reference pixels neither give nor get; beyond a window there is as much light as at its edge.
+    """
+    seen = np.where(sensitive, signal, np.float32(0))
+    around = np.pad(seen, 1, mode="edge")
+    near = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
+    return signal + np.float32(COUPLING) * np.where(sensitive, near - 4 * seen, np.float32(0))
+
+
 @dataclass(frozen=True)
 class Electronics:
     """What the outputs add to a window."""
@@ -247,6 +260,8 @@ class Electronics:
     first: int
     """Detector coordinate (0-based) of the window's first pixel along that axis."""
     drifts: bool = True
+    coupling: bool = False
+    """Whether neighbours are coupled by the capacitance between them."""
 
 
 def ramp(
@@ -305,14 +320,21 @@ def ramp(
                 )
                 read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
                 if zeroframe is not None and frame == 1:
-                    first = reset + total + _drift(rate.shape, electronics, rng)
+                    first = (
+                        reset + _shown(total, electronics, sensitive) + _drift(rate.shape, electronics, rng)
+                    )
                     first += maps.read_noise * normal(rng, rate.shape)
                     zeroframe[i] = np.rint(first).clip(0, ADC_LIMIT)
                 last = frame
-            level = reset + total / np.float32(readout.nframes) + _drift(rate.shape, electronics, rng)
+            total = _shown(total, electronics, sensitive) / np.float32(readout.nframes)
+            level = reset + total + _drift(rate.shape, electronics, rng)
             level += maps.read_noise / np.float32(np.sqrt(readout.nframes)) * normal(rng, rate.shape)
             data[i, g] = np.rint(level).clip(0, ADC_LIMIT)
     return data
+
+
+def _shown(signal: Image, electronics: Electronics, sensitive: NDArray[np.bool_]) -> Image:
+    return coupled(signal, sensitive) if electronics.coupling else signal
 
 
 def _drift(shape: tuple[int, int], electronics: Electronics, rng: np.random.Generator) -> Image:

@@ -102,11 +102,17 @@ def _raw(
 ) -> NDArray[np.uint16]:
     camera, part = exposure.detector, exposure.window
     if camera.mid_infrared:
-        place = midinfrared.Placement(camera, part.name, part.slices, exposure.request.interference)
+        place = midinfrared.Placement(
+            camera, part.name, part.slices, exposure.request.interference, exposure.request.coupling
+        )
         return midinfrared.ramp(electrons, pixels, exposure.readout, place, rays, rng)
     axis = camera.amplifier_axis
     electronics = Electronics(
-        exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1, drifts=_corrected(pixels)
+        exposure.outputs,
+        axis,
+        (part.ystart, part.xstart)[axis] - 1,
+        _corrected(pixels),
+        exposure.request.coupling,
     )
     return ramp(electrons, pixels, exposure.readout, electronics, rays, rng)
 

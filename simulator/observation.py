@@ -64,6 +64,8 @@ class Request:
     """Large events per pixel and second."""
     showers: float = 0.0
     """Extended faint events per pixel and second."""
+    coupling: bool = False
+    """Whether neighbours are coupled by the capacitance between them; there is a reference for it then."""
 
 
 @dataclass(frozen=True)

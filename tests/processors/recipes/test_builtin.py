@@ -7,7 +7,6 @@ import pytest
 import processors.recipes as recipes
 from processors.recipes import builtin, effective, merged
 from processors.registry import STEPS
-from processors.steps import StepSettings
 from schemas.recipe import Recipe
 from tests.processors.recipes.toy import KEYWORDS
 
@@ -20,9 +19,22 @@ def test_built_in_recipes_fit_the_steps(name: str) -> None:
     assert set(settings) == set(STEPS)
 
 
-def test_optimal_is_the_steps_defaults() -> None:
-    settings = effective(builtin("optimal"), STEPS, KEYWORDS)
-    assert all(found == StepSettings(options=STEPS[name].options_type()) for name, found in settings.items())
+@pytest.mark.parametrize(
+    ("instrument", "jump"),
+    [
+        *(
+            (name, {"expand_large_events": True, "edge_size": 0})
+            for name in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS")
+        ),
+        ("MIRI", {"find_showers": True}),
+        (None, {}),
+    ],
+)
+def test_optimal_is_the_steps_defaults_but_for_the_large_events_of_each_instrument(instrument, jump) -> None:
+    settings = effective(builtin("optimal"), STEPS, KEYWORDS | {"INSTRUME": instrument})
+    for name, found in settings.items():
+        assert found.options == STEPS[name].options_type(**(jump if name == "jump" else {}))
+        assert not found.skip
     assert merged(builtin("optimal")).crds_parameters is False
 
 
