@@ -247,7 +247,8 @@ def coupled(signal: Image, sensitive: NDArray[np.bool_]) -> Image:
     seen = np.where(sensitive, signal, np.float32(0))
     around = np.pad(seen, 1, mode="edge")
     near = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
-    return signal + np.float32(COUPLING) * np.where(sensitive, near - 4 * seen, np.float32(0))
+    given = np.float32(COUPLING) * np.where(sensitive, near - 4 * seen, np.float32(0))
+    return np.asarray(signal + given, dtype=np.float32)
 
 
 @dataclass(frozen=True)
