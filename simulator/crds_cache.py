@@ -67,7 +67,7 @@ SPECIAL: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("NIRSPEC", "mask"): ("DETECTOR", "READPATT"),
     ("NIRSPEC", "superbias"): ("DETECTOR", "READPATT"),
     ("NIRSPEC", "refpix"): ("DETECTOR", "READPATT"),
-    **{(instrument, "ipc"): ("DETECTOR",) for instrument in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS")},
+    **{(instrument, "ipc"): ("DETECTOR",) for instrument in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS", "MIRI")},
 }
 """The same by instrument, where it is another or the type is one that few have."""
 

@@ -53,7 +53,7 @@ def write_downlink(
         path = out / f"{exposure.name}_uncal.fits"
         level1b.write(simulated, path)
         truth.write_exposure(simulated, out / f"truth/{exposure.name}_truth.fits")
-        add_exposure(cache, header_of(path), dark_groups)
+        add_exposure(cache, header_of(path), dark_groups, ipc=request.coupling)
         paths.append(path)
         progress(path.name)
     context = cache.commit()

@@ -14,6 +14,7 @@ from simulator.instruments import bandpass, photmjsr
 from simulator.observation import Exposure
 from simulator.references.camera import camera_psf, filter_offset, relative_area
 from simulator.scene import Camera, Scene, render
+from simulator.showers import showers
 from simulator.snowballs import snowballs, together
 
 Image = NDArray[np.float32]
@@ -86,9 +87,10 @@ def simulate(exposure: Exposure, scene: Scene) -> Simulated:
     part = exposure.window
     hits = CR_RATE * (midinfrared.HITS if exposure.detector.mid_infrared else 1)
     rays = cosmic_rays(part.shape, exposure.readout, rng, hits if exposure.request.cosmic_rays else 0.0)
-    if exposure.request.snowballs:
-        own = generator(exposure.request.seed, exposure.name, "snowballs")
-        rays = together(rays, snowballs(part.shape, exposure.readout, own, exposure.request.snowballs))
+    for name, draw in (("snowballs", snowballs), ("showers", showers)):
+        if wanted := getattr(exposure.request, name):
+            own = generator(exposure.request.seed, exposure.name, name)
+            rays = together(rays, draw(part.shape, exposure.readout, own, wanted))
     data = _raw(exposure, pixels, electrons, rays, rng)
     x, y = camera.to_pixel(scene.ra, scene.dec)
     cal = np.asarray(ideal / camera.relative_area * camera.photmjsr, dtype=np.float32)
@@ -100,7 +102,9 @@ def _raw(
 ) -> NDArray[np.uint16]:
     camera, part = exposure.detector, exposure.window
     if camera.mid_infrared:
-        place = midinfrared.Placement(camera, part.name, part.slices, exposure.request.interference)
+        place = midinfrared.Placement(
+            camera, part.name, part.slices, exposure.request.interference, exposure.request.coupling
+        )
         return midinfrared.ramp(electrons, pixels, exposure.readout, place, rays, rng)
     axis = camera.amplifier_axis
     electronics = Electronics(
@@ -109,6 +113,7 @@ def _raw(
         (part.ystart, part.xstart)[axis] - 1,
         drifts=_corrected(pixels),
         flicker=exposure.request.flicker / camera.gain,
+        coupling=exposure.request.coupling,
     )
     return ramp(electrons, pixels, exposure.readout, electronics, rays, rng)
 

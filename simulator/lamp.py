@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import UsageError
-from simulator import irs2
+from simulator import irs2, level1b
 from simulator.detector import Electronics, Maps, cosmic_rays, generator, maps, ramp
 from simulator.instruments import FULL_SIZE, Detector, detector
 from simulator.readout import OTHERS, PATTERNS, Readout, frame_time
@@ -141,7 +141,6 @@ def write_lamp(request: Lamp, path: Path) -> Path:
     path : Path
         File to write, ``..._uncal.fits``.
     """
-    from astropy.io import fits
     from stdatamodels.jwst import datamodels
 
     data, zero = expose(request)
@@ -150,10 +149,7 @@ def write_lamp(request: Lamp, path: Path) -> Path:
             model.zeroframe = zero
         for key, value in _meta(request).items():
             model[f"meta.{key}"] = value
-        model.save(path, overwrite=True)
-    with fits.open(path, mode="update") as hdus:
-        for keyword, value in (("FILENAME", path.name), *request.keywords):
-            hdus[0].header[keyword] = value
+        level1b.save(model, path, request.keywords)
     return path
 
 

@@ -11,7 +11,7 @@ import sys
 from pathlib import Path
 from types import SimpleNamespace as Space
 import numpy as np
-from stcal.jump.jump import detect_jumps_data, flag_large_events
+from stcal.jump.jump import detect_jumps_data
 from stcal.jump.jump_class import JumpData
 from stcal.ramp_fitting.ramp_fit import ramp_fit
 from stdatamodels.jwst.datamodels import dqflags
@@ -50,19 +50,10 @@ def fit(a, algorithm):
     return found | {"ints_" + k: v for k, v in ints.items()}
 
 
-def snowballs(a):
-    jump = JumpData()
-    jump.fl_jump, jump.fl_sat = dqflags.pixel["JUMP_DET"], dqflags.pixel["SATURATED"]
-    jump.set_snowball_info(True, 5.0, 1.0, float(a["expand"]), True, 2.5, 2, 25)
-    jump.max_extended_width = 400
-    jump.mask_persist_grps_next_int, jump.persist_grps_flagged = True, int(a["groups"])
-    return {"groupdq": flag_large_events(a["groupdq"].copy(), jump.fl_jump, jump.fl_sat, jump)[0]}
-
-
 for source in Path(sys.argv[1]).glob("*_in.npz"):
     a = dict(np.load(source))
     task = str(a["task"])
-    made = {"jump": find_jumps, "snowballs": snowballs}.get(task, lambda a: fit(a, task))(a)
+    made = find_jumps(a) if task == "jump" else fit(a, task)
     np.savez(str(source).replace("_in.npz", "_out.npz"), **made)
 """
 """Makes an ``_out.npz`` of each ``_in.npz`` in a folder; `task` there says which function is called."""

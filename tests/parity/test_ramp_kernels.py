@@ -3,7 +3,6 @@
 | what | tolerance | differences that are meant |
 | --- | --- | --- |
 | two-point jumps | the same flags | none |
-| snowballs | 99.5 % of their flags | rounding decides on an ellipse's edge; other flags stay in a core |
 | OLS rates | 0.01 sigma on 99.9 % of pixels | none |
 | OLS errors, variances | 0.1 % | none |
 | OLS DQ | the same | ramps without any good group that are not all saturated or unusable (a jump in the first
@@ -17,7 +16,6 @@ import pytest
 
 from processors.ramps import combine, gls, ols, twopoint
 from processors.ramps.covariance import PixelNoise, ReadPattern
-from processors.ramps.snowballs import SnowballRules, flag_in_turn
 from schemas.dq import DQ
 from tests.parity import functions
 from tests.processors.ramps.ramps import FRAME, planes, read_times, simulate
@@ -115,39 +113,12 @@ def clean():
     return given
 
 
-def large_events(shape=(160, 160), nint=3, ngroups=6, seed=5):
-    """Flags with events of all sizes, round and long ones, with and without saturated cores."""
-    rng = np.random.default_rng(seed)
-    y, x = np.indices(shape)
-    groupdq = (rng.random((nint, ngroups, *shape)) < 0.01).astype(np.uint8) * np.uint8(DQ.JUMP_DET)
-    for _ in range(12 * nint):
-        i, g = rng.integers(nint), rng.integers(1, ngroups)
-        y0, x0, angle = rng.uniform(0, shape[0]), rng.uniform(0, shape[1]), rng.uniform(0, np.pi)
-        size = rng.uniform(2, 12)
-        along, across = (y - y0) * np.cos(angle) + (x - x0) * np.sin(angle), 0
-        across = (y - y0) * np.sin(angle) - (x - x0) * np.cos(angle)
-        radius = np.hypot(along, across * rng.uniform(1, 2)) / size
-        core = radius < rng.choice([0, 0.3, 0.6])
-        groupdq[i, g, (radius <= 1) & ~core] |= np.uint8(DQ.JUMP_DET)
-        groupdq[i, min(g + rng.integers(0, 2), ngroups - 1) :, core] |= np.uint8(DQ.SATURATED)
-    saturated = groupdq & DQ.SATURATED != 0
-    groupdq[saturated] &= ~np.uint8(DQ.JUMP_DET)
-    return {"groupdq": groupdq, "task": "snowballs"}
-
-
-SNOWBALLS = {
-    f"snowballs by {expand}, {groups} groups": (expand, groups) for expand, groups in ((2.0, 4), (1.5, 20))
-}
-
-
 def tasks():
     """Arguments of the standard pipeline's functions, by the name of the task."""
     made = {name: {**exposure(*how[:4]), "task": "jump", "after": how[4]} for name, how in JUMPS.items()}
     made["many"] = {**exposure(5, 104, shape=(16, 16)), "task": "jump", "after": 0}
     made["odd"] = {**odd_values(), "task": "jump", "after": 0}
     made |= {name: {**exposure(*how[:4]), "task": "OLS_C", "suppress": how[4]} for name, how in FITS.items()}
-    for name, (expand, groups) in SNOWBALLS.items():
-        made[name] = {**large_events(), "expand": expand, "groups": groups}
     made["clean"] = {**clean(), "task": "LIKELY", "suppress": True}
     return made
 
@@ -168,16 +139,6 @@ def test_two_point_flags(answers, name):
     got = twopoint.find_jumps(given["data"], given["groupdq"], given["nframes"], noise, settings)
     assert (want["groupdq"] != given["groupdq"]).sum() > 100
     np.testing.assert_array_equal(got, want["groupdq"])
-
-
-@pytest.mark.parametrize("name", SNOWBALLS)
-def test_snowballs(answers, name):
-    given, want = answers[name]
-    got = given["groupdq"].copy()
-    flag_in_turn(got, SnowballRules(expand_factor=given["expand"]), given["groups"], None)
-    changed = want["groupdq"] != given["groupdq"]
-    assert changed.sum() > 4000
-    assert (got != want["groupdq"]).sum() < 0.005 * changed.sum()
 
 
 @pytest.mark.parametrize("name", FITS)

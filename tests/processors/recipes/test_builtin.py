@@ -7,7 +7,6 @@ import pytest
 import processors.recipes as recipes
 from processors.recipes import builtin, effective, merged
 from processors.registry import STEPS
-from processors.steps import StepSettings
 from schemas.recipe import Recipe
 from tests.processors.recipes.toy import KEYWORDS
 
@@ -20,28 +19,30 @@ def test_built_in_recipes_fit_the_steps(name: str) -> None:
     assert set(settings) == set(STEPS)
 
 
-def test_optimal_is_the_steps_defaults() -> None:
-    settings = effective(builtin("optimal"), STEPS, KEYWORDS)
-    defaults = {
-        name: StepSettings(options=step.options_type(), skip=step.off) for name, step in STEPS.items()
-    }
-    assert settings == defaults
+@pytest.mark.parametrize(
+    ("instrument", "jump"),
+    [
+        *(
+            (name, {"expand_large_events": True, "edge_size": 0})
+            for name in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS")
+        ),
+        ("MIRI", {"find_showers": True}),
+        (None, {}),
+    ],
+)
+def test_optimal_is_the_steps_defaults_but_for_the_large_events_of_each_instrument(instrument, jump) -> None:
+    settings = effective(builtin("optimal"), STEPS, KEYWORDS | {"INSTRUME": instrument})
+    for name, found in settings.items():
+        assert found.options == STEPS[name].options_type(**(jump if name == "jump" else {}))
+        assert found.skip == STEPS[name].off
     assert merged(builtin("optimal")).crds_parameters is False
 
 
-@pytest.mark.parametrize(
-    ("exp_type", "subarray", "cleaned"),
-    [("NRC_IMAGE", "FULL", True), ("NRC_IMAGE", "SUB320", False), ("NRC_WFSS", "FULL", False),
-     ("MIR_IMAGE", "FULL", False)],
-)  # fmt: skip
-def test_optimal_cleans_rates_of_full_frame_images_only(exp_type, subarray, cleaned) -> None:
-    keywords = {**KEYWORDS, "EXP_TYPE": exp_type, "SUBARRAY": subarray}
-    settings = effective(builtin("optimal"), STEPS, keywords)
-    assert settings["clean_flicker_noise_rate"].skip != cleaned
+@pytest.mark.parametrize("name", recipes.BUILTIN)
+def test_flicker_noise_is_cleaned_only_where_a_recipe_asks_for_it(name: str) -> None:
+    settings = effective(builtin(name), STEPS, {**KEYWORDS, "EXP_TYPE": "NRC_IMAGE", "SUBARRAY": "FULL"})
     assert settings["clean_flicker_noise"].skip
-    baseline = effective(builtin("baseline"), STEPS, keywords)
-    assert baseline["clean_flicker_noise_rate"].skip
-    assert baseline["clean_flicker_noise"].skip
+    assert settings["clean_flicker_noise_rate"].skip
 
 
 def test_baseline_follows_the_context() -> None:
