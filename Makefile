@@ -4,6 +4,7 @@
 # make test      the whole test suite (peer tests too, where .venv-peer is: make peer)
 # make chaos     services killed at every point: all of what the test suite does a part of; on Kafka too where
 #                CALSTREAM_REQUIRE_KAFKA=1
+# make parity-full  full frames of every instrument, raw to rate, beside the peer
 # make lint      ruff, mypy, import-linter
 # make bench     speed and memory beside the peer, the jwst package
 # make soak      2,000 small exposures through all services: everything once, and flat memory
@@ -19,7 +20,7 @@ BROKER := demo-output/kafka
 CALSTREAM_PEER_PYTHON ?= $(if $(wildcard $(PEER)/.done),$(CURDIR)/$(PEER)/bin/python)
 export CALSTREAM_PEER_PYTHON
 
-.PHONY: install demo demo-services test chaos bench soak lint lock peer clean
+.PHONY: install demo demo-services test chaos parity-full bench tables soak lint lock peer clean
 .DELETE_ON_ERROR:
 
 install: $(VENV)/.done
@@ -58,6 +59,9 @@ test: install
 chaos: install
 	CALSTREAM_CHAOS=whole $(BIN)/python -m pytest tests/chaos --durations=15
 
+parity-full: install peer
+	CALSTREAM_PARITY=full $(BIN)/python -m pytest tests/parity/test_full_frames.py -q -s
+
 lint: $(VENV)/.done
 	$(BIN)/ruff check
 	$(BIN)/ruff format --check
@@ -66,6 +70,9 @@ lint: $(VENV)/.done
 
 bench: install
 	$(BIN)/python -m tests.bench
+
+tables: install
+	$(BIN)/python -m tests.tables
 
 soak: install
 	$(BIN)/python -m tests.soak

@@ -16,9 +16,13 @@ from schemas.products import Product, concatenate
 from schemas.references import References
 
 Settings = Mapping[str, StepSettings]
-"""How to run each step, by its name; a step that is not there runs with its defaults."""
+"""How to run each step, by its name; one that is not there runs with its defaults, unless it is off."""
 
-_DEFAULT = StepSettings()
+_DEFAULT, _OFF = StepSettings(), StepSettings(skip=True)
+
+
+def _default(step: Step) -> StepSettings:
+    return _OFF if step.off else _DEFAULT
 
 
 @dataclass(frozen=True)
@@ -88,7 +92,7 @@ class Pipeline:
         if donate:
             stream = map(_donated, stream)
         for step in self.steps:
-            stream = _through(step, stream, references, settings.get(step.name, _DEFAULT))
+            stream = _through(step, stream, references, settings.get(step.name, _default(step)))
         yield from stream
 
     def until(self, name: str) -> Pipeline:
@@ -113,7 +117,7 @@ class Pipeline:
 
     def _first(self, settings: Settings) -> Step:
         """Return the step that sees the product first."""
-        how = [(step, settings.get(step.name, _DEFAULT)) for step in self.steps]
+        how = [(step, settings.get(step.name, _default(step))) for step in self.steps]
         return next((chosen.use or step for step, chosen in how if not chosen.skip), self.steps[0])
 
 

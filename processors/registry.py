@@ -14,9 +14,9 @@ from processors.steps import Step
 STEPS: Final[dict[str, Step]] = {
     step.name: step
     for step in (
-        *DETECTOR1_NIR.steps[:-1],
+        *DETECTOR1_NIR.steps[:-2],
         *(step for step in DETECTOR1_MIRI.steps if step not in DETECTOR1_NIR.steps),
-        DETECTOR1_NIR.steps[-1],
+        *DETECTOR1_NIR.steps[-2:],
         persistence_history,
         *RAMP_FIT.steps,
         average_integrations,

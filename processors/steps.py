@@ -88,6 +88,8 @@ class Step:
     repeatable : bool
         Whether a product that has had the step may have it again: what only flags, replaces what it made
         before, or says itself what it cannot take. A correction that would be applied twice may not.
+    off : bool
+        Whether pipelines leave it out unless a recipe, or settings for it, say that it runs.
     """
 
     name: str
@@ -99,6 +101,7 @@ class Step:
     status: str = ""
     carries: Callable[[], Any] | None = None
     repeatable: bool = False
+    off: bool = False
 
     @property
     def wanted(self) -> tuple[str, ...]:
@@ -261,6 +264,11 @@ def step(
         )
 
     return decorate
+
+
+def off(given: Step) -> Step:
+    """Return a step that pipelines leave out unless a recipe, or settings for it, say that it runs."""
+    return replace(given, off=True)
 
 
 def replacement(original: Step, found: Any, path: str) -> Step:

@@ -164,7 +164,7 @@ def _parsed(text: str) -> Any:
 
 
 def _axes(header: Any) -> tuple[int, ...]:
-    if header.get("BITPIX") not in _BITPIX:
+    if type(header.get("BITPIX")) is not int or header["BITPIX"] not in _BITPIX:
         raise _Bad(f"says BITPIX = {header.get('BITPIX')!r}, which FITS does not know")
     count = _whole(header, "NAXIS")
     if count > 999:

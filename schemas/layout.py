@@ -63,6 +63,11 @@ _RATE_PLANES = (
     Plane("area", "AREA", "f4", per_integration=False),
     Plane("chisq", "CHISQ", "f4"),
     Plane("dof", "DOF", "i4"),
+    Plane("probability", "PROBABILITY", "f4"),
+    Plane("pedestal", "PEDESTAL", "f4"),
+    Plane("ndiff", "NDIFF", "i2"),
+    Plane("worst", "WORST", "f4"),
+    Plane("worst_group", "WORSTGROUP", "i2"),
 )
 
 RAW: Final = Layout(Ramp, "Level1bModel", (Plane("data", "SCI", "u2"), Plane("zeroframe", "ZEROFRAME", "u2")))

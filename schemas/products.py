@@ -146,6 +146,13 @@ class Rate(Product):
         Pixel area relative to the nominal one.
     chisq, dof : ndarray of float32 and of int32, optional
         Of the straight-line fit, where it was asked for.
+    probability : ndarray of float32, optional
+        That noise alone gives a larger chi-squared; NaN where nothing was tested.
+    pedestal, worst : ndarray of float32, optional
+        Diagnostics of the fit, where they were asked for: DN at the reset, and by how many sigma the worst of
+        the differences of groups deviates from the line.
+    ndiff, worst_group : ndarray of int16, optional
+        How many differences were used, and the group, from 1, in which the worst ends.
     shares : ndarray of float32 (nint, 2, ny, nx), optional
         How much each integration knows relative to a whole ramp, where read noise dominates and where Poisson
         noise does; for the average over integrations, and in no file.
@@ -162,7 +169,13 @@ class Rate(Product):
     area: Float32 | None = None
     chisq: Float32 | None = None
     dof: NDArray[np.int32] | None = None
+    probability: Float32 | None = None
+    pedestal: Float32 | None = None
+    ndiff: NDArray[np.int16] | None = None
+    worst: Float32 | None = None
+    worst_group: NDArray[np.int16] | None = None
     shares: Float32 | None = None
+    var_used: Float32 | None = None
     first_integration: int = 0
 
 

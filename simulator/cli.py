@@ -76,6 +76,9 @@ def exposure(
     sources: Annotated[
         int | None, typer.Option(help="Sources at most.", show_default="as many as fit")
     ] = None,
+    flicker: Annotated[
+        float, typer.Option(help="1/f noise of the near-infrared detectors; 1 is typical.", min=0.0)
+    ] = 0.0,
     dark_groups: Annotated[
         int, typer.Option(help="Groups of the dark, at least those of the exposures.")
     ] = 0,
@@ -99,6 +102,7 @@ def exposure(
         seed,
         sources,
         persistence=persistence,
+        flicker=flicker,
     )
     write_downlink(request, out, dark_groups, progress=typer.echo)
     typer.echo(f"use the references with: . {out / 'env.sh'}")
@@ -117,6 +121,7 @@ def lamp(
     nints: Annotated[int, typer.Option(help="Integrations.")] = 1,
     zeroframe: Annotated[bool, typer.Option(help="Keep the first frame of each integration.")] = False,
     seed: Annotated[int, typer.Option(help="Another seed is other noise.")] = 1,
+    flicker: Annotated[float, typer.Option(help="1/f noise; 1 is typical.", min=0.0)] = 0.0,
 ) -> None:
     """Expose a detector to a lamp: a Level-1b file and a CRDS cache for it, IRS2 readouts too."""
     request = Lamp(
@@ -130,6 +135,7 @@ def lamp(
         nints=nints,
         zeroframe=zeroframe,
         seed=seed,
+        flicker=flicker,
     )
     request.check()
     out.mkdir(parents=True, exist_ok=True)

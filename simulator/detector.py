@@ -16,6 +16,7 @@ from numba import njit
 from numpy.typing import NDArray
 
 from schemas.dq import DQ
+from simulator.flicker import pink_frame
 from simulator.instruments import BORDER, FULL_SIZE, Detector
 from simulator.persistence import DAY, DENSITY, Traps
 from simulator.readout import Readout
@@ -35,6 +36,8 @@ ROW_DRIFT = 1.0
 """Scatter of the slow drift along the rows of a full frame, DN."""
 ROW_SCALE = 150.0
 """Correlation length of that drift, rows."""
+COUPLING = 0.005
+"""Share of a pixel's signal that each of its four neighbours gets, where there is coupling."""
 
 
 def generator(*names: object) -> np.random.Generator:
@@ -249,6 +252,18 @@ def read(charge, gain, quadratic, cubic, well, total):  # type: ignore[no-untype
             total[y, x] += f
 
 
+def coupled(signal: Image, sensitive: NDArray[np.bool_]) -> Image:
+    """Return what is read of a signal where capacitance between pixels shows each of it to its neighbours.
+
+    Reference pixels neither give nor get; beyond a window there is as much light as at its edge.
+    """
+    seen = np.where(sensitive, signal, np.float32(0))
+    around = np.pad(seen, 1, mode="edge")
+    near = around[:-2, 1:-1] + around[2:, 1:-1] + around[1:-1, :-2] + around[1:-1, 2:]
+    given = np.float32(COUPLING) * np.where(sensitive, near - 4 * seen, np.float32(0))
+    return np.asarray(signal + given, dtype=np.float32)
+
+
 @dataclass(frozen=True)
 class Electronics:
     """What the outputs, and the charge in traps, add to a window."""
@@ -261,6 +276,10 @@ class Electronics:
     drifts: bool = True
     traps: Traps | None = None
     """Of the exposures before; at the beginning of this one."""
+    flicker: float = 0.0
+    """1/f noise: DN for each electron that it has in `simulator.flicker`."""
+    coupling: bool = False
+    """Whether neighbours are coupled by the capacitance between them."""
 
 
 def ramp(
@@ -325,17 +344,34 @@ def ramp(
                     traps.see(charge, passed)
                 read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
                 if zeroframe is not None and frame == 1:
-                    first = reset + total + _drift(rate.shape, electronics, rng)
-                    first += maps.read_noise * normal(rng, rate.shape)
+                    first = reset + _shown(total, electronics, sensitive)
+                    first += _drift(rate.shape, electronics, rng)
+                    first += maps.read_noise * normal(rng, rate.shape) + _flicker(
+                        rate.shape, electronics, rng
+                    )
                     zeroframe[i] = np.rint(first).clip(0, ADC_LIMIT)
                 last = frame
-            level = reset + total / np.float32(readout.nframes) + _drift(rate.shape, electronics, rng)
-            level += maps.read_noise / np.float32(np.sqrt(readout.nframes)) * normal(rng, rate.shape)
+            total = _shown(total, electronics, sensitive) / np.float32(readout.nframes)
+            level = reset + total + _drift(rate.shape, electronics, rng)
+            noise = maps.read_noise * normal(rng, rate.shape) + _flicker(rate.shape, electronics, rng)
+            level += noise / np.float32(np.sqrt(readout.nframes))
             data[i, g] = np.rint(level).clip(0, ADC_LIMIT)
         if traps is not None:
             traps.reset()
             traps.wait(traps.moment + readout.tframe / DAY)
     return data
+
+
+def _flicker(shape: tuple[int, int], electronics: Electronics, rng: np.random.Generator) -> Image:
+    """Return the 1/f noise of one read, DN; nothing is drawn where there is none."""
+    if not electronics.flicker:
+        return np.zeros((1, 1), np.float32)
+    frame = pink_frame(shape, electronics.outputs, electronics.amplifier_axis, rng)
+    return np.float32(electronics.flicker) * frame
+
+
+def _shown(signal: Image, electronics: Electronics, sensitive: NDArray[np.bool_]) -> Image:
+    return coupled(signal, sensitive) if electronics.coupling else signal
 
 
 def _drift(shape: tuple[int, int], electronics: Electronics, rng: np.random.Generator) -> Image:

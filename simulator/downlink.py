@@ -58,7 +58,8 @@ def write_downlink(
         path = out / f"{exposure.name}_uncal.fits"
         level1b.write(simulated, path)
         truth.write_exposure(simulated, out / f"truth/{exposure.name}_truth.fits")
-        add_exposure(cache, header_of(path), dark_groups, traps=traps[name] is not None)
+        traps_there = traps[name] is not None
+        add_exposure(cache, header_of(path), dark_groups, ipc=request.coupling, traps=traps_there)
         paths.append(path)
         progress(path.name)
     context = cache.commit()

@@ -15,6 +15,7 @@ from simulator.observation import Exposure
 from simulator.persistence import Traps
 from simulator.references.camera import camera_psf, filter_offset, relative_area
 from simulator.scene import Camera, Scene, render
+from simulator.showers import showers
 from simulator.snowballs import snowballs, together
 
 Image = NDArray[np.float32]
@@ -89,9 +90,10 @@ def simulate(exposure: Exposure, scene: Scene, traps: Traps | None = None) -> Si
     part = exposure.window
     hits = CR_RATE * (midinfrared.HITS if exposure.detector.mid_infrared else 1)
     rays = cosmic_rays(part.shape, exposure.readout, rng, hits if exposure.request.cosmic_rays else 0.0)
-    if exposure.request.snowballs:
-        own = generator(exposure.request.seed, exposure.name, "snowballs")
-        rays = together(rays, snowballs(part.shape, exposure.readout, own, exposure.request.snowballs))
+    for name, draw in (("snowballs", snowballs), ("showers", showers)):
+        if wanted := getattr(exposure.request, name):
+            own = generator(exposure.request.seed, exposure.name, name)
+            rays = together(rays, draw(part.shape, exposure.readout, own, wanted))
     data = _raw(exposure, pixels, (electrons, traps), rays, rng)
     x, y = camera.to_pixel(scene.ra, scene.dec)
     cal = np.asarray(ideal / camera.relative_area * camera.photmjsr, dtype=np.float32)
@@ -109,11 +111,19 @@ def _raw(
     electrons, traps = charge
     camera, part = exposure.detector, exposure.window
     if camera.mid_infrared:
-        place = midinfrared.Placement(camera, part.name, part.slices, exposure.request.interference)
+        place = midinfrared.Placement(
+            camera, part.name, part.slices, exposure.request.interference, exposure.request.coupling
+        )
         return midinfrared.ramp(electrons, pixels, exposure.readout, place, rays, rng)
     axis = camera.amplifier_axis
     electronics = Electronics(
-        exposure.outputs, axis, (part.ystart, part.xstart)[axis] - 1, drifts=_corrected(pixels), traps=traps
+        exposure.outputs,
+        axis,
+        (part.ystart, part.xstart)[axis] - 1,
+        drifts=_corrected(pixels),
+        flicker=exposure.request.flicker / camera.gain,
+        coupling=exposure.request.coupling,
+        traps=traps,
     )
     if traps is not None:
         traps.wait(exposure.start)

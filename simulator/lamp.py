@@ -5,7 +5,7 @@ For the steps of stage 1, which do not care where light comes from.
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Any
 
@@ -13,7 +13,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import UsageError
-from simulator import irs2
+from simulator import irs2, level1b
 from simulator.detector import Electronics, Maps, cosmic_rays, generator, maps, ramp
 from simulator.instruments import FULL_SIZE, Detector, detector
 from simulator.readout import OTHERS, PATTERNS, Readout, frame_time
@@ -42,6 +42,8 @@ class Lamp:
     keywords: tuple[tuple[str, str], ...] = ()
     """Further FITS keywords of the primary header, for example FILTER."""
     seed: int = 1
+    flicker: float = field(default=0.0, repr=False)
+    """1/f noise, relative to what `simulator.flicker` says is typical; the other noise does not change."""
 
     def check(self) -> None:
         """Refuse what cannot be exposed.
@@ -61,6 +63,8 @@ class Lamp:
             raise UsageError(
                 f"{self.pattern} reads NIRSpec's full frames only; choose NRS1 or NRS2, and FULL"
             )
+        if irs2_ and self.flicker:
+            raise UsageError("1/f noise of IRS2 readouts is not simulated; leave it out, or choose NRSRAPID")
         if self.ngroups < 1 or self.nints < 1:
             raise UsageError(f"{self.ngroups} groups and {self.nints} integrations: both must be at least 1")
         ends = [first + length - 1 for first, length in zip(self.corner, self.size, strict=True)]
@@ -114,7 +118,9 @@ def expose(request: Lamp) -> tuple[NDArray[np.uint16], NDArray[np.uint16] | None
     interleaved = irs2.is_irs2(request.pattern)
     drifts = bool(pixels.reference_pixels.any()) and not interleaved
     axis = camera.amplifier_axis
-    electronics = Electronics(request.outputs, axis, (y, x)[axis] - 1, drifts=drifts)
+    electronics = Electronics(
+        request.outputs, axis, (y, x)[axis] - 1, drifts=drifts, flicker=request.flicker / camera.gain
+    )
     rays = cosmic_rays((ny, nx), sampling, rng)
     zero = np.zeros((sampling.nints, ny, nx), np.uint16) if request.zeroframe else None
     data = ramp(light(request) * pixels.response, pixels, sampling, electronics, rays, rng, zero)
@@ -135,7 +141,6 @@ def write_lamp(request: Lamp, path: Path) -> Path:
     path : Path
         File to write, ``..._uncal.fits``.
     """
-    from astropy.io import fits
     from stdatamodels.jwst import datamodels
 
     data, zero = expose(request)
@@ -144,10 +149,7 @@ def write_lamp(request: Lamp, path: Path) -> Path:
             model.zeroframe = zero
         for key, value in _meta(request).items():
             model[f"meta.{key}"] = value
-        model.save(path, overwrite=True)
-    with fits.open(path, mode="update") as hdus:
-        for keyword, value in (("FILENAME", path.name), *request.keywords):
-            hdus[0].header[keyword] = value
+        level1b.save(model, path, request.keywords)
     return path
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from datetime import timedelta
 from pathlib import Path
 from typing import Any
@@ -55,12 +56,28 @@ def write(simulated: Simulated, path: Path) -> None:
         model["meta.wcsinfo.s_region"] = _region(exposure)
         model.group = _groups(exposure)
         model.int_times = _integrations(exposure)
-        temporary = path.with_suffix(".tmp.fits")
-        model.save(temporary, overwrite=True)
-    # `save` puts the name of the file that it writes into the header.
+        save(model, path)
+
+
+def save(model: datamodels.Level1bModel, path: Path, keywords: Iterable[tuple[str, str]] = ()) -> None:
+    """Write a model so that the file is there only when it is whole.
+
+    Parameters
+    ----------
+    model : Level1bModel
+        What to write.
+    path : Path
+        File to write.
+    keywords : iterable of (str, str)
+        Further FITS keywords of the primary header, and their values.
+    """
     from astropy.io import fits
 
-    fits.setval(temporary, "FILENAME", value=path.name)
+    temporary = path.with_suffix(".tmp.fits")
+    model.save(temporary, overwrite=True)
+    with fits.open(temporary, mode="update") as hdus:
+        # `save` puts the name of the file that it writes into the header.
+        hdus[0].header.update([("FILENAME", path.name), *keywords])
     temporary.replace(path)
 
 

@@ -21,6 +21,7 @@ from simulator.detector import (
     CosmicRays,
     Image,
     Maps,
+    coupled,
     generator,
     linearised,
     normal,
@@ -91,12 +92,15 @@ class Placement:
         That cut it out of a full frame.
     interference : float
         Amplitude of the interference, DN.
+    coupling : bool
+        Whether neighbours are coupled by the capacitance between them.
     """
 
     detector: Detector
     subarray: str
     slices: tuple[slice, slice]
     interference: float = 0.0
+    coupling: bool = False
 
 
 def clock(subarray: str, pattern: str) -> tuple[int, int]:
@@ -225,7 +229,9 @@ def ramp(
                 charge += rng.poisson(light * (readout.tframe * (frame - last))).astype(np.float32)
                 _hit(charge, rays, (i, last, frame), sensitive)
                 extra = transient[g] if i == 0 else np.float32(0)
-                _measure(charge + extra, maps, sensitive, total)
+                seen = np.zeros(rate.shape, dtype=np.float32)
+                _measure(charge + extra, maps, sensitive, seen)
+                total += coupled(seen, sensitive) if place.coupling else seen
                 if place.interference:
                     count = i * (readout.frames(readout.ngroups - 1)[-1] + 1) + frame - 1
                     total += interference(rate.shape, place, readout.pattern, count, phase)

@@ -64,6 +64,12 @@ class Request:
     """Large events per pixel and second."""
     persistence: bool = False
     """Whether traps of near-infrared detectors keep charge from one exposure to the next."""
+    flicker: float = 0.0
+    """1/f noise of the near-infrared detectors, relative to what `simulator.flicker` says is typical."""
+    showers: float = 0.0
+    """Extended faint events per pixel and second."""
+    coupling: bool = False
+    """Whether neighbours are coupled by the capacitance between them; there is a reference for it then."""
 
 
 @dataclass(frozen=True)

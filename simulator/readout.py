@@ -35,6 +35,8 @@ OTHERS: Final = {
 """Those of the other near-infrared instruments."""
 SAMPLE: Final = 10e-6
 """Time between pixels of one output, s."""
+OVERHEAD: Final = 12
+"""Pixel times between two rows."""
 
 
 @dataclass(frozen=True)
@@ -75,7 +77,7 @@ def frame_time(shape: tuple[int, int], outputs: int) -> float:
     """Return the time to read a NIRCam (sub)array `shape` ``(ny, nx)`` through so many outputs, s."""
     ny, nx = shape
     extra = 1 if shape == (FULL_SIZE, FULL_SIZE) else 2
-    return (nx / outputs + 12) * (ny + extra) * SAMPLE
+    return (nx / outputs + OVERHEAD) * (ny + extra) * SAMPLE
 
 
 def readout(

@@ -6,6 +6,7 @@ pixels (Regan 2024, PASP 136, 024502). The profile here is a Moffat function.
 
 from __future__ import annotations
 
+from dataclasses import replace
 from typing import Any, Final
 
 import numpy as np
@@ -23,6 +24,11 @@ RADII: Final = (1.5, 5.0)
 POWER: Final = 3.0
 FAINTEST: Final = 1.0
 """Electrons; the halo ends below."""
+
+
+_NO = np.zeros(0, np.int32)
+NONE: Final = CosmicRays(_NO, _NO, _NO, _NO, _NO, np.zeros(0, np.float32), _NO)
+"""No charge."""
 
 
 def snowballs(
@@ -48,42 +54,61 @@ def snowballs(
     """
     frames = round(readout.integration_time / readout.tframe)
     number = rng.poisson(rate * shape[0] * shape[1] * readout.integration_time * readout.nints)
-    events = [_event(n, shape, readout, frames, rng) for n in range(number)] or [(np.zeros(0),) * 7]
-    integration, frame, group, y, x, charge, event = (
-        np.concatenate(column) for column in zip(*events, strict=True)
-    )
-    return CosmicRays(
-        integration.astype(np.int32),
-        frame.astype(np.int32),
-        group.astype(np.int32),
-        y.astype(np.int32),
-        x.astype(np.int32),
-        charge.astype(np.float32),
-        event.astype(np.int32),
-    )
+    return joined([_event(n, shape, readout, frames, rng) for n in range(number)])
 
 
 def _event(
     number: int, shape: tuple[int, int], readout: Readout, frames: int, rng: np.random.Generator
-) -> tuple[NDArray[Any], ...]:
-    """Return the columns of an event."""
+) -> CosmicRays:
+    """Return the charge of an event."""
     y0, x0 = (rng.uniform(-0.5, size - 0.5) for size in shape)
     core = float(np.exp(rng.uniform(*np.log(RADII))))
     reach = core * np.sqrt((CHARGE / FAINTEST) ** (1 / POWER) - 1)
     y = np.arange(max(0, int(y0 - reach)), min(shape[0], int(y0 + reach) + 2))[:, None]
     x = np.arange(max(0, int(x0 - reach)), min(shape[1], int(x0 + reach) + 2))[None, :]
     charge = rng.poisson(CHARGE * (1 + ((y - y0) ** 2 + (x - x0) ** 2) / core**2) ** -POWER)
-    hit = np.nonzero(charge)
     frame = int(rng.integers(1, frames + 1))
-    one = np.ones(hit[0].size, int)
-    place = hit[0] + y[0, 0], hit[1] + x[0, 0]
-    when = rng.integers(readout.nints) * one, frame * one, readout.group_of(frame) * one
-    return *when, *place, charge[hit], number * one
+    return arrived(charge, (int(rng.integers(readout.nints)), frame), number, readout, (y[0, 0], x[0, 0]))
+
+
+def arrived(
+    charge: NDArray[Any],
+    when: tuple[int, int],
+    event: int,
+    readout: Readout,
+    corner: tuple[int, int] = (0, 0),
+) -> CosmicRays:
+    """Return the charge of an event that arrives in a frame.
+
+    Parameters
+    ----------
+    charge : ndarray of int
+        Electrons in each pixel of a part of the window.
+    when : tuple of int
+        Integration, and frame (1-based).
+    event : int
+        Its number.
+    readout : Readout
+        Sampling.
+    corner : tuple of int
+        First row and column of the part.
+    """
+    y, x = np.nonzero(charge)
+    numbers = (*when, readout.group_of(when[1]), event)
+    integration, frame, group, name = (np.full(y.size, number, np.int32) for number in numbers)
+    rows, columns = ((at + first).astype(np.int32) for at, first in zip((y, x), corner, strict=True))
+    return CosmicRays(integration, frame, group, rows, columns, charge[y, x].astype(np.float32), name)
+
+
+def joined(parts: list[CosmicRays]) -> CosmicRays:
+    """Return all of some charge, events numbered as they are."""
+    parts = parts or [NONE]
+    return CosmicRays(
+        *(np.concatenate([getattr(part, name) for part in parts]) for name in CosmicRays.__dataclass_fields__)
+    )
 
 
 def together(first: CosmicRays, second: CosmicRays) -> CosmicRays:
     """Return the charge of both, their events numbered on."""
-    pairs = [(getattr(first, name), getattr(second, name)) for name in CosmicRays.__dataclass_fields__]
-    columns = [np.concatenate(pair) for pair in pairs]
-    columns[-1][first.event.size :] += first.event.max(initial=-1) + 1
-    return CosmicRays(*columns)
+    number = first.event.max(initial=-1) + 1
+    return joined([first, replace(second, event=second.event + number)])

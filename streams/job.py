@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import math
 import time
 from collections.abc import Iterator, Mapping
 from dataclasses import dataclass, field, replace
@@ -12,7 +13,7 @@ from typing import Any, Final
 
 from processors.pipelines import Settings
 from schemas.events import Artifact, Input, Name
-from schemas.meta import Meta
+from schemas.meta import Meta, Provenance
 from schemas.naming import product_filename
 from schemas.products import Catalogue, PersistenceHistory, Product
 from schemas.reading import ProductFile
@@ -117,13 +118,18 @@ class Job:
             del template  # its arrays are not to wait for the last block
             yield writer
             with self.watch("write"):
-                content = writer.finish(meta.provenance)
+                content = writer.finish(self._origin(meta.provenance))
         self._add(suffix, path, content, meta)
 
     def stamped(self, product: Product) -> Product:
-        """Return the product with the run's cards and provenance."""
+        """Return the product with the run's cards and provenance, and the quality figures known so far."""
         meta = product.meta.with_primary(**self.stamp)
-        return product.with_meta(replace(meta, provenance=replace(meta.provenance, run=self.run)))
+        return product.with_meta(replace(meta, provenance=self._origin(meta.provenance)))
+
+    def _origin(self, provenance: Provenance) -> Provenance:
+        """Return how a product was made, by this run, and what is known of its quality."""
+        quality = {name: value for name, value in self.quality.items() if math.isfinite(value)}
+        return replace(provenance, run={**self.run, **({"quality": quality} if quality else {})})
 
     @contextlib.contextmanager
     def watch(self, part: str) -> Iterator[None]:

@@ -6,7 +6,7 @@ import contextlib
 import difflib
 import json
 import re
-from collections.abc import Iterable, Iterator
+from collections.abc import Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from typing import Any, Final
 
@@ -42,6 +42,8 @@ class Trace:
         How long the run took, where it was computed for this event.
     run_key, generation, campaign : str
         As the event says.
+    quality : mapping of str to float
+        Quality figures (see `schemas.quality`).
     """
 
     time: float
@@ -56,6 +58,7 @@ class Trace:
     run_key: str = ""
     generation: str = ""
     campaign: str = ""
+    quality: Mapping[str, float | None] = field(default_factory=dict)
 
 
 def trace(bus: Bus, store: Store, name: str, line: str | None = None) -> list[Trace]:
@@ -200,6 +203,7 @@ class _Search:
                 outcome=event.outcome if event.stage else "arrived",
                 seconds=manifest.timing.get("seconds") if manifest is not None and new else None,
                 run_key=event.run_key,
+                quality=event.quality,
             )
         elif isinstance(event, AssociationEvent):
             sentence = f"{event.members} member{'' if event.members == 1 else 's'} for {event.stage}"

@@ -90,7 +90,8 @@ def exposure(case: Case) -> Ramp:
     steps[0, 3, 6, 8] += 3000
     data = (1000 + np.cumsum(steps, axis=1)).astype(np.float32)
     header = {
-        "INSTRUME": case.instrument, "EXP_TYPE": "MIR_IMAGE" if case.instrument == "MIRI" else "NIS_IMAGE",
+        "INSTRUME": case.instrument, "DETECTOR": "WARM",
+        "EXP_TYPE": "MIR_IMAGE" if case.instrument == "MIRI" else "NIS_IMAGE",
         "SUBARRAY": "WARM", "READPATT": "FASTR1" if case.instrument == "MIRI" else "RAPID",
         "NOUTPUTS": case.amplifiers, "NFRAMES": case.frames, "FRMDIVSR": case.frames + 1, "GROUPGAP": 0,
         "TFRAME": 10.0, "TGROUP": 20.0, "NGROUPS": ngroup, "NINTS": nint, "SUBSTRT1": 1, "SUBSTRT2": 1,
@@ -167,6 +168,7 @@ def _stage_1(case: Case) -> None:
         for step in (*pipeline.steps, *RAMP_FIT.steps)
         if step.name in given
     }
+    settings["clean_flicker_noise"] = StepSettings()  # off unless asked for; rates are cleaned by its kernels
     found = references(case.frames)
     ramps = pipeline.stream(_blocks(raw, case.block), found, settings)
     average = Average(found)

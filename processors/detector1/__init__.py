@@ -11,6 +11,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from processors.detector1.charge_migration import charge_migration
+from processors.detector1.clean_flicker_noise import clean_flicker_noise
 from processors.detector1.dark_current import dark_current
 from processors.detector1.dq_init import dq_init
 from processors.detector1.emicorr import emicorr
@@ -40,6 +41,7 @@ DETECTOR1_NIR = Pipeline(
         dark_current,
         charge_migration,
         jump,
+        clean_flicker_noise,
     ),
 )
 
@@ -58,6 +60,7 @@ DETECTOR1_MIRI = Pipeline(
         dark_current,
         refpix,
         jump,
+        clean_flicker_noise,
     ),
 )
 
@@ -78,6 +81,7 @@ __all__ = [
     "DETECTOR1_NIR",
     "HistoryMaker",
     "charge_migration",
+    "clean_flicker_noise",
     "dark_current",
     "detector1_of",
     "dq_init",

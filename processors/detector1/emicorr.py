@@ -15,6 +15,7 @@ from processors.detector1.interference import (
     Clock,
     best_phase,
     fit_terms,
+    noise_variance,
     phase_sums,
     subtract_wave,
 )
@@ -37,6 +38,9 @@ class EmicorrOptions(Options):
     fit_ints_separately: bool = option(
         True, doc="whether each integration has an amplitude and phase of its own, or all have one"
     )
+    significance: float = option(
+        5.0, ge=0, unit="sigma", doc="a wave whose amplitude is below is not there, and not subtracted"
+    )
 
 
 def _scope(options: EmicorrOptions) -> Scope:
@@ -58,6 +62,7 @@ def emicorr(ramp: Ramp, references: References, options: EmicorrOptions) -> Ramp
     For each frequency, one after the other, chi-squared of straight lines through the ramps of all quiet and
     good pixels is a parabola in the amplitude for each phase; the phase with the least is refined by a
     parabola through it and its neighbours (the joint method of the JWST documentation of the emicorr step).
+    What is no larger than noise would make it is left.
 
     Parameters
     ----------
@@ -90,7 +95,7 @@ def emicorr(ramp: Ramp, references: References, options: EmicorrOptions) -> Ramp
     clock, waves = _case(references.model("emicorr"), ramp.meta, pattern)
     out = writable(ramp, "data")
     for wave in waves:
-        _clean(out, clock, wave, options.fit_ints_separately)
+        _clean(out, clock, wave, options)
     return out
 
 
@@ -122,19 +127,22 @@ def _wave(reference: ModelReference, name: str) -> Wave:
     return Wave(frequency, shape)
 
 
-def _clean(ramp: Ramp, clock: Clock, wave: Wave, separately: bool) -> None:
+def _clean(ramp: Ramp, clock: Clock, wave: Wave, options: EmicorrOptions) -> None:
     """Fit one wave to the integrations, each by itself or all together, and subtract it, in place."""
     data, first = ramp.data, first_of_file(ramp.meta) + ramp.first_integration
     times = clock.times(ramp.shape[1:], 1 / wave.frequency / SAMPLE_TIME)
     model = times.spline(wave.shape)
     starts = [times.start(first + i) for i in range(len(data))]
-    size = 1 if separately else len(data)
+    size = 1 if options.fit_ints_separately else len(data)
     parts = [slice(i, i + size) for i in range(0, len(data), size)]
     sums = [one for part in parts for one in phase_sums(data[part], ramp.pixeldq, times, len(wave.shape))]
     terms = fit_terms(sums, model, times)
     for part in parts:
         chi2 = Chi2(terms[part], starts[part])
         phase = best_phase(chi2.over(np.arange(PHASES) / PHASES))
-        if amplitude := chi2.amplitude(phase):
+        amplitude, least = chi2.amplitude(phase), options.significance
+        if least and not chi2.significance(phase, noise_variance(data[part], ramp.pixeldq)) >= least:
+            continue
+        if amplitude:
             for integration, start in zip(data[part], starts[part], strict=True):
                 subtract_wave(integration, times, (model, amplitude, phase + start))

@@ -29,6 +29,8 @@ PHASES = 500
 """Phases at which chi-squared is computed."""
 QUIET = 2.0
 """Pixels whose scatter over the groups is below so many times the median are looked at."""
+_NORMAL = 1.4826
+"""Standard deviation over the median absolute deviation of normal numbers."""
 UNSTEADY = (1, 2)
 """Columns of each output, behind its reference pixel, that are left out."""
 
@@ -158,6 +160,26 @@ def _count(good, bins, numbers):
                 numbers[bins[y, k]] += good[y, x]
 
 
+def noise_variance(data: NDArray[np.float32], pixeldq: NDArray[np.uint32]) -> float:
+    """Return the variance of a sample about its ramp, DN^2, from how ramps bend in the middle.
+
+    A disturbance that is there counts as noise too; of one that matters it is a small part.
+
+    Parameters
+    ----------
+    data : ndarray (nint, ngroup, ny, nx)
+        DN; at least 3 groups.
+    pixeldq : ndarray (ny, nx)
+        Pixels with any flag are left out.
+    """
+    middle, found = data.shape[1] // 2, []
+    for integration in data:
+        before, here, after = integration[middle - 1 : middle + 2].astype(np.float64)
+        bend = (before - 2 * here + after)[pixeldq == 0]
+        found.append(np.median(np.abs(bend - np.median(bend))) ** 2 if bend.size else np.nan)
+    return float(np.mean(found)) * _NORMAL**2 / 6
+
+
 def fit_terms(sums: Sequence[Sums], model: Spline, times: Times) -> list[Terms]:
     """Return A and B of each integration's chi-squared for each phase of its first pixel.
 
@@ -211,6 +233,13 @@ class Chi2:
         """Return the amplitude that lowers chi-squared most at a phase, 0 where none does."""
         a, b = self._sums(phase)
         return _lowest(a, b) if _tells(a, b) else 0.0
+
+    def significance(self, phase: float, variance: float) -> float:
+        """Return the amplitude at a phase in units of its error, for the variance of a sample."""
+        a, _ = self._sums(phase)
+        if not (_tells(a, 0.0) and variance > 0):
+            return 0.0
+        return abs(self.amplitude(phase)) * float(np.sqrt(max(a, 0.0) / variance))
 
     def _sums(self, phase: float) -> tuple[float, float]:
         grid = np.arange(PHASES) / PHASES

@@ -12,6 +12,7 @@ from processors.options import Options, option
 from processors.ramps import jumps, twopoint
 from processors.ramps.covariance import PixelNoise
 from processors.ramps.growth import Neighbours
+from processors.ramps.showers import ShowerRules, flag_showers
 from processors.ramps.snowballs import SnowballRules, flag_in_turn
 from processors.steps import NotApplicable, Scope, step
 from schemas.products import Ramp
@@ -65,15 +66,39 @@ class JumpOptions(Options):
         2.5, ge=0, unit="pixels", doc="minor axis from which on a core is flagged saturated beyond its edge"
     )
     sat_expand: int = option(2, ge=0, unit="pixels", doc="how much the axes of such a core grow")
-    max_extended_radius: float = option(200.0, gt=0, unit="pixels", doc="no snowball is taken for larger")
+    max_extended_radius: float = option(
+        200.0, gt=0, unit="pixels", doc="no snowball or shower is taken for larger"
+    )
     mask_snowball_core_next_int: bool = option(True, doc="flag such cores in the next integration too")
     snowball_time_masked_next_int: float = option(
         4000.0, ge=0, unit="seconds", doc="for how long cores are flagged in the next integration"
     )
+    find_showers: bool = option(False, doc="find MIRI's showers, and flag them")
+    shower_reference: Literal["integration", "exposure"] = option(
+        "integration", doc="in what a difference is compared with the others to find showers"
+    )
+    extend_snr_threshold: float = option(
+        1.2, gt=0, unit="sigma", doc="mean deviation of a shower's pixels in a ring; of noise it is 0.8"
+    )
+    extend_min_area: float = option(90.0, ge=1, unit="pixels", doc="least area of a shower")
+    extend_inner_radius: float = option(1.0, ge=0, unit="pixels", doc="inner radius of the ring")
+    extend_outer_radius: float = option(
+        2.6, gt=0, unit="pixels", doc="how much larger the outer radius of the ring is than the inner one"
+    )
+    extend_ellipse_expand_ratio: float = option(
+        1.1, ge=1, doc="how much larger the flagged area is than what is seen of a shower"
+    )
+    time_masked_after_shower: float = option(
+        15.0, ge=0, unit="seconds", doc="for how long a shower's pixels are flagged after it"
+    )
+    max_shower_amplitude: float = option(
+        4.0, gt=0, unit="DN/s", doc="flags that would change a pixel's rate by more are not set"
+    )
 
 
 def _scope(options: JumpOptions) -> Scope:
-    return "exposure" if options.method == "two_point" else "integration"
+    whole = options.method == "two_point" or (options.find_showers and options.shower_reference == "exposure")
+    return "exposure" if whole else "integration"
 
 
 Cores = NDArray[np.bool_] | None
@@ -95,7 +120,7 @@ def jump(ramp: Ramp, references: References, options: JumpOptions, carry: Cores)
     (Brandt 2024b, PASP 136, 045005). ``two_point`` compares differences with their median over the ramp and
     all integrations (Anderson and Gordon 2011, PASP 123, 1237), as the standard pipeline does by default; it
     needs the whole exposure. With ``expand_large_events`` what surrounds snowballs is flagged too, and their
-    cores in the next integration.
+    cores in the next integration; with ``find_showers`` what is too faint in each pixel, but seen in many.
 
     Parameters
     ----------
@@ -140,6 +165,8 @@ def jump(ramp: Ramp, references: References, options: JumpOptions, carry: Cores)
             jumps.find_jumps(data, groupdq, pattern, noise, thresholds, pixeldq=ramp.pixeldq, in_place=True)
     if options.expand_large_events:
         carry = _flag_snowballs(out, options, carry)
+    if options.find_showers:
+        _flag_showers(out, noise, options)
     return out, carry
 
 
@@ -159,6 +186,26 @@ def _flag_snowballs(ramp: Ramp, options: JumpOptions, before: Cores) -> Cores:
     if not options.mask_snowball_core_next_int:
         groups = 0
     return flag_in_turn(ramp.groupdq, rules, groups, before)
+
+
+def _flag_showers(ramp: Ramp, noise: PixelNoise, options: JumpOptions) -> None:
+    group_time = _group_time(ramp)
+    rules = ShowerRules(
+        snr_threshold=options.extend_snr_threshold,
+        min_area=options.extend_min_area,
+        inner_radius=options.extend_inner_radius,
+        width=options.extend_outer_radius,
+        expand_ratio=options.extend_ellipse_expand_ratio,
+        groups_after=int(options.time_masked_after_shower // group_time) if group_time > 0 else 0,
+        max_amplitude=options.max_shower_amplitude * group_time if group_time > 0 else np.inf,
+        clip_integrations=options.minimum_sigclip_groups,
+        max_radius=options.max_extended_radius,
+    )
+    step = 1 if options.shower_reference == "integration" else max(ramp.shape[0], 1)
+    nframes = int(ramp.meta.require("NFRAMES"))
+    for i in range(0, ramp.shape[0], step):
+        block = slice(i, i + step)
+        flag_showers(ramp.data[block], ramp.groupdq[block], ramp.pixeldq, nframes, noise, rules)
 
 
 def _group_time(ramp: Ramp) -> float:

@@ -37,7 +37,8 @@ def guider_cds(ramp: Ramp, references: References, options: GuiderCdsOptions) ->
     identification (FGS_ID-IMAGE, FGS_ID-STACK) each pixel is the smaller of its rates in two integrations,
     so that cosmic rays go. The error is that of one difference: read noise, and the Poisson noise of what
     arrived between. Follows the JWST documentation of the guider_cds step; its standard errors count the read
-    noise of a difference twice, and the Poisson variance as if the group time were 1 s.
+    noise of a difference twice, and the Poisson variance as if the group time were 1 s. Where gain or read
+    noise have other pixels than a stack (FGS_ID-STACK), the mean of theirs is taken.
 
     Parameters
     ----------
@@ -94,6 +95,20 @@ def _check(ramp: Ramp, time: float, groups: int, integrations: int) -> None:
         )
 
 
+def _plane(references: References, reftype: str, ramp: Ramp) -> NDArray[np.float64]:
+    """Return a reference's values of the exposure's pixels.
+
+    A stack is put together of strips and no window of the detector: it gets the mean of all where the
+    reference has other pixels.
+    """
+    reference = references.image(reftype)
+    require_values(reference, reference.data, positive=True)
+    values = reference.data.astype(np.float64)
+    if values.shape != ramp.shape[2:] and "STACK" in str(ramp.meta.get("EXP_TYPE", "")):
+        return np.full(ramp.shape[2:], values[np.isfinite(values) & (values > 0)].mean())
+    return image(references, reftype, ramp).data.astype(np.float64)
+
+
 def _variance(
     counts: NDArray[np.float32], ramp: Ramp, references: References, how: tuple[float, int, str]
 ) -> tuple[NDArray[np.float64], NDArray[np.bool_]]:
@@ -101,9 +116,7 @@ def _variance(
     time, averaged, noise = how
     planes = []
     for reftype in ("gain", "readnoise"):
-        reference = image(references, reftype, ramp)
-        require_values(reference, reference.data, positive=True)
-        planes.append(reference.data.astype(np.float64))
+        planes.append(_plane(references, reftype, ramp))
     unknown = ~np.logical_and.reduce([np.isfinite(plane) & (plane > 0) for plane in planes])
     gain, readnoise = (np.where(unknown, np.nan, plane) for plane in planes)
     photons = np.maximum(counts, 0) / gain

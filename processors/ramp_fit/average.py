@@ -9,7 +9,9 @@ import numpy as np
 
 from processors.detector1.readout import pixel_noise, read_pattern
 from processors.invalid import settle
-from processors.options import Options
+from processors.options import Options, option
+from processors.ramp_fit.fit import POOR_FIT
+from processors.ramps import goodness
 from processors.ramps.combine import GlsRate, OlsRate
 from processors.ramps.gls import Slopes
 from processors.steps import StepSettings, step
@@ -19,7 +21,11 @@ from schemas.references import References
 
 
 class AverageOptions(Options):
-    """There are none: the weights follow from the fit."""
+    """Options of the average; its weights follow from the fit."""
+
+    poor_fit_probability: float = option(
+        POOR_FIT, ge=0, lt=1, unit="probability", doc="fits less probable are flagged UNRELIABLE_SLOPE (gls)"
+    )
 
 
 class Average:
@@ -29,10 +35,13 @@ class Average:
     ----------
     references : References
         ``gain`` and ``readnoise``.
+    options : AverageOptions, optional
+        The defaults when not given.
     """
 
-    def __init__(self, references: References) -> None:
+    def __init__(self, references: References, options: AverageOptions | None = None) -> None:
         self._references = references
+        self._options = options or AverageOptions()
         self._first: Rate | None = None
         self._sums: GlsRate | OlsRate | None = None
 
@@ -57,7 +66,8 @@ class Average:
         Unprocessable
             If there is none.
         """
-        return average_integrations.complete(self.mean(), self._references, StepSettings())
+        settings = StepSettings(options=self._options)
+        return average_integrations.complete(self.mean(), self._references, settings)
 
     def mean(self) -> Rate:
         """Return the rate (ny, nx), as `result` does, without a record."""
@@ -65,11 +75,16 @@ class Average:
             raise Unprocessable("there are no integrations to average; give rates of at least one")
         first = without_integrations(self._first)
         if self._sums is None:
-            return replace(first, shares=None)
+            return replace(first, shares=None, var_used=None)
         found = self._sums.result()
         quality: dict[str, Any] = {}
         if first.dof is not None and first.shares is not None:
-            quality = {"chisq": found.chi2, "dof": found.ndof.astype(np.int32)}
+            found = goodness.judged(found, self._options.poor_fit_probability)
+            quality = {
+                "chisq": found.chi2,
+                "dof": found.ndof.astype(np.int32),
+                "probability": found.probability,
+            }
         return settle(
             Rate(
                 meta=first.meta,
@@ -98,7 +113,7 @@ def average_integrations(rateints: Rate, references: References, options: Averag
     Rates fitted by generalised least squares are weighted by what each integration knows relative to a whole
     ramp, so that the weights do not follow the noise. Others, and those read from a file, are weighted by
     inverse read-noise variance, as the standard pipeline does. Flags are those of any integration, but
-    DO_NOT_USE only where all have it.
+    DO_NOT_USE only where all have it, and UNRELIABLE_SLOPE also where the chi-squared of all is too large.
 
     Parameters
     ----------
@@ -107,7 +122,7 @@ def average_integrations(rateints: Rate, references: References, options: Averag
     references : References
         ``gain`` and ``readnoise``.
     options : AverageOptions
-        None.
+        How improbable a fit is flagged.
 
     Returns
     -------
@@ -123,7 +138,7 @@ def average_integrations(rateints: Rate, references: References, options: Averag
         raise Unprocessable(
             "only rates of integrations (nint, ny, nx) can be averaged; give a _rateints product"
         )
-    average = Average(references)
+    average = Average(references, options)
     average.add(rateints)
     return average.mean()
 
@@ -160,4 +175,5 @@ def _slopes(one: Rate) -> Slopes:
         dof,
         one.dq,
         one.shares,
+        var_used=one.var_used,
     )

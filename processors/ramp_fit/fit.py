@@ -13,14 +13,20 @@ from processors.detector1.readout import pixel_noise, read_pattern
 from processors.detector1.rscd import estimated
 from processors.invalid import settle
 from processors.options import Options, option
-from processors.ramps import gls, ols, zeroframe
+from processors.ramps import chargeloss, diagnostics, gls, goodness, ols, zeroframe
 from processors.ramps.covariance import PixelNoise
-from processors.steps import Scope, step
+from processors.steps import STATUS, Scope, step
 from schemas.dq import DQ
 from schemas.errors import UsageError
 from schemas.meta import Meta
 from schemas.products import Ramp, Rate
 from schemas.references import References
+
+Planes = dict[str, NDArray[Any] | None]
+"""Arrays (ny, nx) of one integration's rate, by their names there."""
+POOR_FIT = 1e-5
+"""About the false alarms for each difference that the search for jumps allows itself: 40 pixels of a full
+frame."""
 
 
 class RampFitOptions(Options):
@@ -40,7 +46,14 @@ class RampFitOptions(Options):
         None, ge=0, unit="group", doc="groups after this one (from 0) are left out"
     )
     fit_quality: bool = option(
-        True, doc="whether chi-squared and degrees of freedom are kept, as CHISQ and DOF (gls)"
+        True, doc="whether CHISQ, DOF and PROBABILITY (of a larger chi-squared by noise alone) are kept (gls)"
+    )
+    poor_fit_probability: float = option(
+        POOR_FIT, ge=0, lt=1, unit="probability", doc="fits less probable are flagged UNRELIABLE_SLOPE (gls)"
+    )
+    fit_diagnostics: bool = option(
+        False,
+        doc="whether PEDESTAL, NDIFF, WORST and WORSTGROUP, the difference that fits worst, are kept (gls)",
     )
 
 
@@ -57,8 +70,10 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     2000, PASP 112, 1350), as the standard pipeline does by default; its Poisson variances come from the
     median rate of all integrations, so it needs the whole exposure. Where single groups are not suppressed,
     a ramp whose first group alone is good has the rate of that one, and one that is saturated from there on
-    that of its zero frame. Pixels are NaN and DO_NOT_USE where nothing can be fitted, and FLUX_ESTIMATED
-    where groups were kept that rscd leaves out elsewhere.
+    that of its zero frame. Pixels are NaN and DO_NOT_USE where nothing can be fitted, UNRELIABLE_SLOPE where
+    no straight line fits (``gls``), and FLUX_ESTIMATED where groups were kept that rscd leaves out elsewhere.
+    Behind charge_migration, the read-noise variance is that of the ramp with the groups that it took, as the
+    standard pipeline's (see `processors.ramps.chargeloss`).
 
     Parameters
     ----------
@@ -83,16 +98,15 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     ramp = _without_unused_flags(_chosen_groups(ramp, options))
     noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
     fits = _fit_gls(ramp, noise, options) if options.algorithm == "gls" else _fit_ols(ramp, noise, options)
-    planes: dict[str, Any] = _stacked(
-        fits, ramp.shape[0], {"chisq", "dof"} if _no_quality(options) else set()
-    )
+    planes: dict[str, Any] = _stacked(fits, ramp.shape[0], _left_out(options))
     if kept is not None:
         planes["dq"] = planes["dq"] | np.where(kept, np.uint32(DQ.FLUX_ESTIMATED), np.uint32(0))
     return settle(Rate(meta=_rate_meta(ramp.meta), first_integration=ramp.first_integration, **planes))
 
 
-def _no_quality(options: RampFitOptions) -> bool:
-    return options.algorithm == "ols" or not options.fit_quality
+def _left_out(options: RampFitOptions) -> set[str]:
+    """Return the planes that are not kept."""
+    return set() if options.algorithm == "gls" and options.fit_quality else {"chisq", "dof", "probability"}
 
 
 def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
@@ -122,7 +136,7 @@ def _without_unused_flags(ramp: Ramp) -> Ramp:
     return out
 
 
-def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[gls.Slopes]:
+def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[Planes]:
     pattern = read_pattern(ramp.meta, ramp.shape[1])
     how = {
         "suppress_one_group": options.suppress_one_group,
@@ -134,10 +148,15 @@ def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator
         if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
             slopes = zeroframe.fit_gls(slopes, pixels, planes, pattern, noise, time)
-        yield slopes
+        if _lost_charge(ramp):
+            slopes = chargeloss.restored_gls(slopes, (data, groupdq), pattern, noise)
+        planes_of = _named(goodness.judged(slopes, options.poor_fit_probability))
+        if options.fit_diagnostics:
+            planes_of |= vars(diagnostics.diagnose(data, groupdq, pattern, noise, slopes))
+        yield planes_of
 
 
-def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[gls.Slopes]:
+def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[Planes]:
     meta = ramp.meta
     timing = ols.Timing(
         float(meta.require("TGROUP")), float(meta.require("TFRAME")), int(meta.require("NFRAMES"))
@@ -157,7 +176,14 @@ def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator
         if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
             slopes = zeroframe.fit_ols(slopes, pixels, planes, timing, noise, rate)
-        yield slopes
+        if _lost_charge(ramp):
+            slopes = chargeloss.restored_ols(slopes, (data, groupdq), timing, noise)
+        yield _named(slopes)
+
+
+def _lost_charge(ramp: Ramp) -> bool:
+    """Tell whether groups may have been flagged for charge migration."""
+    return ramp.meta.get("S_CHGMIG") == STATUS["complete"]
 
 
 def _integrations(
@@ -169,11 +195,11 @@ def _integrations(
     yield from zip(ramp.data, ramp.groupdq, frames, strict=True)
 
 
-def _stacked(fits: Iterator[gls.Slopes], nint: int, without: set[str]) -> dict[str, NDArray[Any]]:
+def _stacked(fits: Iterator[Planes], nint: int, without: set[str]) -> dict[str, NDArray[Any]]:
     """Return the planes of all integrations; those of a single one are not copied."""
     stacked: dict[str, NDArray[Any]] = {}
-    for i, slopes in enumerate(fits):
-        for name, plane in _named(slopes).items():
+    for i, planes in enumerate(fits):
+        for name, plane in planes.items():
             if plane is None or name in without:
                 continue
             if nint == 1:
@@ -185,7 +211,7 @@ def _stacked(fits: Iterator[gls.Slopes], nint: int, without: set[str]) -> dict[s
     return stacked
 
 
-def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any] | None]:
+def _named(slopes: gls.Slopes) -> Planes:
     return {
         "data": slopes.slope,
         "err": slopes.err,
@@ -194,7 +220,9 @@ def _named(slopes: gls.Slopes) -> dict[str, NDArray[Any] | None]:
         "var_rnoise": slopes.var_rnoise,
         "chisq": slopes.chi2,
         "dof": slopes.ndof.astype(np.int32, copy=False),
+        "probability": slopes.probability,
         "shares": slopes.shares,
+        "var_used": slopes.var_used,
     }
 
 

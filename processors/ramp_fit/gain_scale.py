@@ -10,6 +10,10 @@ from schemas.errors import Unprocessable
 from schemas.products import Rate
 from schemas.references import References
 
+LINEAR = ("data", "err", "pedestal")
+SQUARE = ("var_poisson", "var_rnoise", "var_used")
+"""Arrays of rates that are multiplied by the factor, and by its square."""
+
 
 class GainScaleOptions(Options):
     """There are none."""
@@ -48,13 +52,9 @@ def gain_scale(rate: Rate, references: References, options: GainScaleOptions) ->
         raise Unprocessable(
             f"{reference.name}: GAINFACT = {factor} is not a positive number; give another gain reference"
         )
-    out = rate.edit("data", "err", "var_poisson", "var_rnoise")
-    scale, square = np.float32(factor), np.float32(factor**2)
-    for plane, by in (
-        (out.data, scale),
-        (out.err, scale),
-        (out.var_poisson, square),
-        (out.var_rnoise, square),
-    ):
-        np.multiply(plane, by, out=plane)
+    out = rate.edit(*LINEAR, *SQUARE)
+    held = out.arrays()
+    for names, by in ((LINEAR, np.float32(factor)), (SQUARE, np.float32(factor**2))):
+        for plane in (held[name] for name in names if name in held):
+            np.multiply(plane, by, out=plane)
     return out.with_meta(out.meta.with_primary(GAINFACT=(float(factor), "gain scale factor")))

@@ -14,6 +14,7 @@ from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
 from processors.ramps.gls import Slopes
+from processors.ramps.goodness import POOR
 from processors.ramps.kernels import (
     DNU,
     NSCRATCH,
@@ -39,7 +40,7 @@ class GlsRate:
     that all integrations of a pixel have in common: the part of Poisson noise in a slope's variance at the
     combined rate. So whole ramps count the same whatever their rates, and as the combined rate is nearly
     optimal the blend brings in no bias either (Brandt 2024a, section 5). Variances are propagated with these
-    weights; of their sum, what the integrations have at zero flux counts as read noise (see `gls`).
+    weights; of their sum, what the average would have at zero flux counts as read noise (see `gls`).
 
     Parameters
     ----------
@@ -76,7 +77,8 @@ class GlsRate:
         """Return the exposure's rate; NaN and DO_NOT_USE where no integration has a slope."""
         out = np.empty((5, *self._sums.shape[1:]), np.float32)
         _blend(self._sums, self._variances, self._pattern.table, self._planes, out)
-        return _slopes(list(out), (self._counts[0], self._counts[1]), self._dq.result())
+        # a poor fit is judged by the chi-squared of all: the more integrations, the more fail by chance
+        return _slopes(list(out), (self._counts[0], self._counts[1]), self._dq.result(others=POOR))
 
 
 class OlsRate:
@@ -89,35 +91,41 @@ class OlsRate:
     """
 
     def __init__(self, shape: tuple[int, ...]) -> None:
-        self._sums = np.zeros((3, *shape))
+        self._sums = np.zeros((4, *shape))
         self._ndiff = np.zeros(shape, np.int32)
         self._dq = _DataQuality(shape)
 
     def add(self, slopes: Slopes) -> None:
         """Add one integration, fitted by `ols.fit_slopes`."""
-        usable = np.isfinite(slopes.slope) & (slopes.var_rnoise > 0)
-        weight = np.zeros(slopes.slope.shape)
-        np.divide(1.0, slopes.var_rnoise, out=weight, where=usable)
+        used = slopes.var_rnoise if slopes.var_used is None else slopes.var_used
+        usable = np.isfinite(slopes.slope) & (used > 0)
+        weight = _inverse(used, usable)
         self._sums[0] += weight
         self._sums[1] += np.where(usable, slopes.slope, 0.0) * weight
-        poisson = np.zeros_like(weight)
-        np.divide(1.0, slopes.var_poisson, out=poisson, where=usable & (slopes.var_poisson > 0))
-        self._sums[2] += poisson
+        self._sums[2] += _inverse(slopes.var_poisson, usable & (slopes.var_poisson > 0))
+        stated = used is slopes.var_rnoise
+        self._sums[3] += weight if stated else _inverse(slopes.var_rnoise, usable & (slopes.var_rnoise > 0))
         self._ndiff += np.where(usable, slopes.ndiff, 0)
         self._dq.add(slopes.dq)
 
     def result(self) -> Slopes:
-        """Return the exposure's rate; NaN with zero variances where no integration has a slope."""
-        weight, total, poisson = self._sums
+        """Return the exposure's rate; NaN with zero variances, and DO_NOT_USE, where there is none."""
+        weight, total, poisson, stated = self._sums
         slope = np.full(weight.shape, np.nan)
         np.divide(total, weight, out=slope, where=weight > 0)
-        var_r, var_p = np.zeros_like(weight), np.zeros_like(weight)
-        np.divide(1.0, weight, out=var_r, where=weight > 0)
-        np.divide(1.0, poisson, out=var_p, where=poisson > 0)
-        err = np.sqrt(var_p + var_r)
+        var_r, var_p = _inverse(stated, stated > 0), _inverse(poisson, poisson > 0)
+        err = np.sqrt(var_p + _inverse(weight, weight > 0))
         zero = np.zeros_like(weight)
         planes = [plane.astype(np.float32) for plane in (slope, err, var_p, var_r, zero)]
-        return _slopes(planes, (self._ndiff, np.zeros_like(self._ndiff)), self._dq.result())
+        dq = self._dq.result() | np.where(np.isnan(slope), DNU32, np.uint32(0))
+        return _slopes(planes, (self._ndiff, np.zeros_like(self._ndiff)), dq)
+
+
+def _inverse(values: Array, where: Array) -> NDArray[np.float64]:
+    """Return one over the values at some places, 0 elsewhere."""
+    out = np.zeros(values.shape)
+    np.divide(1.0, values, out=out, where=where, dtype=np.float64)
+    return out
 
 
 def _slopes(planes: list[Float32], used: tuple[Array, Array], dq: NDArray[np.uint32]) -> Slopes:
@@ -126,18 +134,19 @@ def _slopes(planes: list[Float32], used: tuple[Array, Array], dq: NDArray[np.uin
 
 
 class _DataQuality:
-    """Flags of an exposure: any integration's, but DO_NOT_USE only where all have it."""
+    """Flags of an exposure: any integration's, but DO_NOT_USE (and others) only where all have it."""
 
     def __init__(self, shape: tuple[int, ...]) -> None:
         self._any = np.zeros(shape, np.uint32)
-        self._all = np.full(shape, DNU32)
+        self._all = np.full(shape, DNU32 | POOR)
 
     def add(self, dq: NDArray[np.uint32]) -> None:
         self._any |= dq
         self._all &= dq
 
-    def result(self) -> NDArray[np.uint32]:
-        return (self._any & ~DNU32) | self._all
+    def result(self, others: np.uint32 = DNU32) -> NDArray[np.uint32]:
+        by_all = others | DNU32
+        return (self._any & ~by_all) | (self._all & by_all)
 
 
 @parallel_kernel
@@ -158,7 +167,7 @@ def _add(fitted: Any, shares: Array, used: Any, totals: Any) -> None:
             variances[0, y, x] += f * f * variance
             variances[1, y, x] += f * b * variance
             variances[2, y, x] += b * b * variance
-            variances[3, y, x] += f * f * var_r[y, x]
+            variances[3, y, x] += 1.0 / var_r[y, x]
             variances[4, y, x] += chi2[y, x]
             counts[0, y, x] += used[0][y, x]
             counts[1, y, x] += used[1][y, x]
@@ -194,7 +203,7 @@ def _blend(sums: Array, variances: Array, table: Array, planes: Any, out: Array)
             total = part * bright + (1 - part) * faint
             v = variances[:, y, x]
             variance = ((1 - part) ** 2 * v[0] + 2 * part * (1 - part) * v[1] + part**2 * v[2]) / total**2
-            var_r = v[3] / faint**2
+            var_r = 1.0 / v[3]
             var_p = max(variance - var_r, 0.0)
             out[0, y, x], out[1, y, x] = rate, np.sqrt(var_p + var_r)
             out[2, y, x], out[3, y, x], out[4, y, x] = var_p, var_r, v[4]

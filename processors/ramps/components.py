@@ -51,14 +51,23 @@ def regions(
     before : ndarray of uint8 (ny, nx), optional
         Flags of the group before: a pixel that had the flag already does not count.
     """
-    flagged = plane & np.uint8(bit) if before is None else plane & ~before & np.uint8(bit)
-    table = _table(np.flatnonzero(flagged != 0), plane.shape[1])
+    table = _table(_flagged(plane, bit, before), plane.shape[1])
     found = []
     for row in table[_may_be(table, float(minimum))]:
         box = slice(int(row[_Y0]), int(row[_Y1]) + 1), slice(int(row[_X0]), int(row[_X1]) + 1)
         if row[_AREA] >= minimum or _filled(plane, before, bit, box) >= minimum:
             found.append(_region(row, box))
     return found
+
+
+def number_of_regions(plane: NDArray[np.uint8], bit: int, before: NDArray[np.uint8] | None = None) -> int:
+    """Return how many regions `regions` would find, of any size."""
+    return len(_table(_flagged(plane, bit, before), plane.shape[1]))
+
+
+def _flagged(plane: NDArray[np.uint8], bit: int, before: NDArray[np.uint8] | None) -> NDArray[np.intp]:
+    flagged = plane & np.uint8(bit) if before is None else plane & ~before & np.uint8(bit)
+    return np.flatnonzero(flagged != 0)
 
 
 def _may_be(table: NDArray[np.float64], minimum: float) -> NDArray[np.bool_]:

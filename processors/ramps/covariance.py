@@ -18,6 +18,8 @@ from numpy.typing import NDArray
 
 Float64 = NDArray[np.float64]
 Float32 = NDArray[np.float32]
+Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
+"""Rows and columns of some pixels."""
 
 
 @dataclass(frozen=True)
@@ -159,3 +161,9 @@ class PixelNoise:
                 )
         gain, readnoise, dark = (np.ascontiguousarray(plane, dtype=np.float32) for plane in planes.values())
         return gain, readnoise, dark
+
+    def of_pixels(self, pixels: Pixels) -> PixelNoise:
+        """Return the noise of some pixels alone, `(1, npixel)`."""
+        gain, readnoise = (plane[pixels][np.newaxis] for plane in (self.gain, self.readnoise))
+        dark = None if self.dark_rate is None else self.dark_rate[pixels][np.newaxis]
+        return PixelNoise(gain, readnoise, dark)

@@ -50,6 +50,7 @@ from processors.ramps.tiles import (
 from schemas.dq import DQ
 
 NO_GAIN = np.uint32(DQ.NO_GAIN_VALUE)
+LARGEST = float(np.finfo(np.float32).max)
 PERSISTENCE = np.uint8(DQ.PERSISTENCE)
 SLOPE, VAR_P, VAR_R, CHI2, FAINT, BRIGHT, NDIFF = range(7)
 
@@ -78,6 +79,11 @@ class Slopes:
         Of one integration, by generalised least squares: its information relative to a ramp of which all
         groups are good, where read noise dominates and where Poisson noise does. They depend on flags alone,
         never on the counts.
+    probability : ndarray `(ny, nx)`, float32, or None
+        That noise alone gives a larger chi-squared, where it has been judged (see `goodness`).
+    var_used : ndarray `(ny, nx)`, float32, or None
+        By ordinary least squares: the read-noise variance with the groups that were used, where `var_rnoise`
+        is another (see `chargeloss`).
     """
 
     slope: Float32
@@ -89,6 +95,8 @@ class Slopes:
     ndof: NDArray[np.integer]
     dq: NDArray[np.uint32]
     shares: Float32 | None = None
+    probability: Float32 | None = None
+    var_used: Float32 | None = None
 
 
 def fit_slopes(
@@ -205,14 +213,19 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
 
 @kernel
 def _write(fit: Any, y: int, x: int, out: Any) -> None:
-    """Put one pixel's results into the output arrays."""
+    """Put one pixel's results into the output arrays, or none where single precision cannot hold them."""
     values, err, ndiff, dq = out
     for i in range(values.shape[0]):
         values[i, y, x] = fit[i]
     err[y, x] = np.sqrt(fit[VAR_P] + fit[VAR_R])
     ndiff[y, x] = int(fit[NDIFF])
-    if not np.isfinite(fit[SLOPE]):
+    variance = np.float32(fit[VAR_P]) + np.float32(fit[VAR_R])
+    if not np.isfinite(values[SLOPE, y, x]) or not np.isfinite(variance):
         dq[y, x] |= np.uint32(DNU)
+        values[:, y, x] = np.nan
+        err[y, x], ndiff[y, x] = np.nan, 0
+    elif fit[CHI2] > LARGEST:
+        values[CHI2, y, x] = LARGEST
 
 
 @kernel

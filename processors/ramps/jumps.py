@@ -193,7 +193,7 @@ def _search_ramp(w: Array, n: int, end: Array, noise: Any, cuts: Any, found: Arr
         a, b, c = reduce(w, n, rate, read)
         if a - b * b / c <= min(cuts[0], cuts[1]):
             break  # no candidate can lower chi-squared by more than all of it
-        _inverse(w, n, b / c)
+        back_substitute(w, n, b / c)
         first, count, excess = _best_candidate(w, n, c, cuts)
         if count == 0:
             break
@@ -224,8 +224,18 @@ def _typical_rate(w: Array, n: int) -> float:
 
 
 @kernel
-def _inverse(w: Array, n: int, slope: float) -> None:
-    """Back-substitute: C^-1 dt, C^-1 (d - slope dt), and the elements of C^-1 next to its diagonal."""
+def back_substitute(w: Array, n: int, slope: float) -> None:
+    """Write C^-1 dt, C^-1 (d - slope dt) and the elements of C^-1 next to its diagonal, behind `reduce`.
+
+    Parameters
+    ----------
+    w : ndarray `(NROWS, ngroup)`
+        Scratch; rows Q to CIJ are written.
+    n : int
+        Number of differences.
+    slope : float
+        DN/s.
+    """
     last = n - 1
     w[CII, last] = w[INV, last]
     w[Q, last] = w[V, last] * w[INV, last]

@@ -223,7 +223,7 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
             for k in range(gather(data, groupdq, (y, x0), ramps, flags)):
                 x = x0 + k
                 good, unusable = _prepare(ramps[k], flags[k], suppress)
-                dq[y, x] |= _pixel_flags(flags[k], gain[y, x], unusable)
+                dq[y, x] |= _pixel_flags(flags[k], gain[y, x], readnoise[y, x], unusable)
                 single = not suppress and good == 1 and flags[k, 0] == 0
                 fit = (np.nan, 0.0, 0.0, 0.0, 0.0)
                 if not dq[y, x] & INVALID:
@@ -234,7 +234,8 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
                     if n:
                         times = (group_time, first_time if single else group_time)
                         fit = _fit_segments(ramps[k], (segments, n), times, pixel, weights)
-                    if not np.isfinite(fit[SLOPE]):
+                    if not _is_held(fit):
+                        fit = (np.nan, 0.0, 0.0, 0.0, 0.0)
                         dq[y, x] |= DNU32
                 for i in range(4):
                     values[i, y, x] = fit[i]
@@ -243,8 +244,17 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
 
 
 @kernel
-def _pixel_flags(flags: Array, gain: float, unusable: int) -> np.uint32:
-    """Flags of a pixel that decide whether it is fitted: persistence, jump, unusable ramp, no gain."""
+def _is_held(fit: Any) -> bool:
+    """Tell whether single precision holds a fit's slope, error and variances."""
+    held = True
+    for i in range(4):
+        held &= np.isfinite(np.float32(fit[i]))
+    return held
+
+
+@kernel
+def _pixel_flags(flags: Array, gain: float, readnoise: float, unusable: int) -> np.uint32:
+    """Flags of a pixel that decide whether it is fitted: persistence, jump, unusable ramp, no noise."""
     seen = np.uint32(0)
     saturated = 0
     for g in range(flags.size):
@@ -259,6 +269,8 @@ def _pixel_flags(flags: Array, gain: float, unusable: int) -> np.uint32:
             seen |= SAT32
     if not gain > 0.0:
         seen |= DNU32 | NO_GAIN
+    if not readnoise > 0.0:
+        seen |= DNU32
     return seen
 
 

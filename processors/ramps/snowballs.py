@@ -6,17 +6,14 @@ thousands of pixels; so more than what is seen is flagged (Regan 2024, PASP 136,
 
 from __future__ import annotations
 
-import math
 from dataclasses import dataclass
-from typing import Any
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.ramps.components import Region, regions
+from processors.ramps.components import regions
+from processors.ramps.ellipses import Bits, Ellipse, flag_grown
 from processors.ramps.kernels import JUMP, SAT
-
-Bits = NDArray[np.uint8]
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -49,67 +46,6 @@ class SnowballRules:
     min_sat_radius_extend: float = 2.5
     sat_expand: int = 2
     max_radius: float = 200.0
-
-
-@dataclass(frozen=True)
-class Ellipse:
-    """An ellipse with the second moments of a region.
-
-    Attributes
-    ----------
-    centre : tuple of float
-        (y, x).
-    major, minor : float
-        Full axes, pixels.
-    direction : tuple of float
-        Unit vector (y, x) of the major axis.
-    """
-
-    centre: tuple[float, float]
-    major: float
-    minor: float
-    direction: tuple[float, float]
-
-    @classmethod
-    def of(cls, region: Region) -> Ellipse:
-        """Return that of a region; a pixel has no extent."""
-        yy, xx, xy = region.moments
-        mean, half = (yy + xx) / 2, math.hypot((yy - xx) / 2, xy)
-        angle = 0.5 * math.atan2(2 * xy, yy - xx)  # from the rows' direction
-        return cls(
-            region.centre,
-            4 * math.sqrt(max(mean + half, 0.0)) - 1,
-            4 * math.sqrt(max(mean - half, 0.0)) - 1,
-            (math.cos(angle), math.sin(angle)),
-        )
-
-    def holds(self, point: tuple[float, float]) -> bool:
-        """Tell whether a point (y, x) lies within."""
-        if self.minor <= 0:
-            return False
-        y, x = point[0] - self.centre[0], point[1] - self.centre[1]
-        return bool(self._squared(y, x, self.major / 2, self.minor / 2) <= 1)
-
-    def pixels(
-        self, shape: tuple[int, int], major: float, minor: float
-    ) -> tuple[tuple[slice, slice], NDArray[np.bool_]]:
-        """Return box and pixels of an ellipse of other semi-axes, rounded, at the same place."""
-        a, b = round(major), round(minor)
-        y0, x0 = round(self.centre[0]), round(self.centre[1])
-        reach = max(a, b)
-        rows = slice(max(y0 - reach, 0), min(y0 + reach + 1, shape[0]))
-        columns = slice(max(x0 - reach, 0), min(x0 + reach + 1, shape[1]))
-        y = np.arange(rows.start, rows.stop)[:, None] - y0
-        x = np.arange(columns.start, columns.stop)[None, :] - x0
-        if a <= 0 or b <= 0:
-            return (rows, columns), np.zeros((y.size, x.size), bool)
-        return (rows, columns), self._squared(y, x, a, b) < 1
-
-    def _squared(self, y: Any, x: Any, major: float, minor: float) -> Any:
-        """Return the squared distance from the centre, 1 on the ellipse with these semi-axes."""
-        along = y * self.direction[0] + x * self.direction[1]
-        across = y * self.direction[1] - x * self.direction[0]
-        return (along / major) ** 2 + (across / minor) ** 2
 
 
 def flag_in_turn(
@@ -161,18 +97,19 @@ def flag_snowballs(groupdq: Bits, rules: SnowballRules) -> tuple[int, NDArray[np
     ngroup, *shape = groupdq.shape
     cores = np.zeros(shape, bool)
     number = 0
+    own = _cores(groupdq, 1, rules) if ngroup > 1 else []
     for group in range(1, ngroup):
-        own = _cores(groupdq, group, rules)
-        following = _cores(groupdq, group + 1, rules) if group + 1 < ngroup else []
         patches = [Ellipse.of(region) for region in regions(groupdq[group], int(JUMP), rules.min_jump_area)]
         if rules.sat_required:
             for core in own:
                 _grow_core(groupdq[group:], core, rules, cores)
+            following = _cores(groupdq, group + 1, rules) if group + 1 < ngroup else []
             patches = [
                 patch for patch in patches if _is_snowball(patch, own + following, groupdq.shape[1:], rules)
             ]
+            own = following
         for patch in patches:
-            _grow_halo(groupdq[group], patch, rules)
+            flag_grown(groupdq[group], patch, rules.expand_factor, rules.max_radius)
         number += len(patches)
     return number, cores
 
@@ -204,14 +141,3 @@ def _grow_core(groupdq: Bits, core: Ellipse, rules: SnowballRules, cores: NDArra
     here[:, inside] = (here[:, inside] & ~JUMP) | SAT
     box, inside = core.pixels(shape, core.major / 2, core.minor / 2)
     cores[box] |= inside
-
-
-def _grow_halo(plane: Bits, patch: Ellipse, rules: SnowballRules) -> None:
-    """Flag a grown patch JUMP_DET where it is not saturated."""
-    more = (rules.expand_factor - 1) * patch.minor
-    widest = 2 * rules.max_radius
-    box, inside = patch.pixels(
-        plane.shape, min(patch.major + more, widest) / 2, min(patch.minor + more, widest) / 2
-    )
-    here = plane[box]
-    here[inside & ((here & SAT) == 0)] |= JUMP

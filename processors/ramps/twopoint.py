@@ -134,7 +134,7 @@ def _differences(values: Array, flags: Array, gain: float, ngroup: int, diffs: A
     """
     n = 0
     for j in range(diffs.size):
-        k = _group(j, ngroup)
+        k = group_of(j, ngroup)
         diffs[j] = np.float32(values[k] * gain) - np.float32(values[k - 1] * gain)
         if (flags[k] | flags[k - 1]) & UNUSABLE:
             diffs[j] = np.nan
@@ -143,14 +143,14 @@ def _differences(values: Array, flags: Array, gain: float, ngroup: int, diffs: A
 
 
 @kernel
-def _group(j: int, ngroup: int) -> int:
-    """Index of the group at which a difference ends, both counted through all integrations."""
+def group_of(j: int, ngroup: int) -> int:
+    """Return the index of the group at which a difference ends, both counted through all integrations."""
     return j + j // (ngroup - 1) + 1
 
 
 @kernel
-def _median(values: Array, scratch: Array, skip: float) -> float:
-    """Median of what is neither NaN nor equal to `skip`; NaN if there is nothing."""
+def median_of(values: Array, scratch: Array, skip: float) -> float:
+    """Return the median of what is neither NaN nor equal to `skip`; NaN if there is nothing."""
     n = 0
     for value in values:
         if not np.isnan(value) and value != skip:
@@ -194,7 +194,7 @@ def _search(data: Array, groupdq: Array, planes: Any, how: Any, seeds: Array) ->
                 n = _differences(ramps[k], flags[k], gain[y, x], ngroup, diffs)
                 if n == 0:
                     continue
-                median = _median(diffs, scratch, np.nan)
+                median = median_of(diffs, scratch, np.nan)
                 noise = np.float32(readnoise[y, x] * gain[y, x])
                 variance = np.float64(np.float32(noise * noise)) / nframes
                 sigma = _sigma(median, variance)
@@ -204,7 +204,7 @@ def _search(data: Array, groupdq: Array, planes: Any, how: Any, seeds: Array) ->
                     work[:] = np.abs(diffs)
                     _judge_largest(work, n, (variance, limits, ngroup), flags[k], scratch)
                 for j in range(diffs.size):
-                    group = _group(j, ngroup)
+                    group = group_of(j, ngroup)
                     if flags[k, group] & JUMP:
                         i, g = group // ngroup, group % ngroup
                         groupdq[i, g, y, x] = flags[k, group]
@@ -219,7 +219,7 @@ def _judge_all(diffs: Array, criterion: Any, ngroup: int, marks: Array) -> None:
     median, sigma, threshold = criterion
     for j in range(diffs.size):
         if np.isfinite(diffs[j]) and abs(diffs[j] - median) / sigma > threshold:
-            marks[_group(j, ngroup)] |= JUMP
+            marks[group_of(j, ngroup)] |= JUMP
 
 
 @kernel
@@ -250,7 +250,7 @@ def _flag_largest(diffs: Array, where: Any, ngroup: int, marks: Array) -> int:
     count = 0
     for j in range(diffs.size):
         if np.float64(abs(np.float32(diffs[j] - median))) / sigma == largest:
-            marks[_group(j, ngroup)] |= JUMP
+            marks[group_of(j, ngroup)] |= JUMP
             diffs[j] = np.nan
             count += 1
     return count
@@ -267,7 +267,7 @@ def _clipped_median(diffs: Array, n: int, scratch: Array) -> float:
             smallest = value
     if n == 2:
         return smallest
-    return _median(diffs, scratch, largest if n >= 4 else np.nan)
+    return median_of(diffs, scratch, largest if n >= 4 else np.nan)
 
 
 @parallel_kernel
@@ -282,7 +282,7 @@ def _clip_integrations(data: Array, flags: Array, gain: Array, threshold: float)
             _differences(data[:, :, y, x].ravel(), flags[:, :, y, x].ravel(), gain[y, x], ngroup, diffs)
             for g in range(ngroup - 1):
                 column[:] = diffs[g :: ngroup - 1]
-                low, high = _bounds(column, threshold, scratch)
+                low, high = bounds(column, threshold, scratch)
                 for i in range(nint):
                     value = diffs[i * (ngroup - 1) + g]
                     if np.isfinite(value) and (value < low or value > high):
@@ -290,11 +290,11 @@ def _clip_integrations(data: Array, flags: Array, gain: Array, threshold: float)
 
 
 @kernel
-def _bounds(column: Array, threshold: float, scratch: Array) -> tuple[float, float]:
-    """Bounds of iterated clipping; `column` is overwritten."""
+def bounds(column: Array, threshold: float, scratch: Array) -> tuple[float, float]:
+    """Return the bounds of iterated clipping, at equal distance from the median; `column` is overwritten."""
     low, high = -np.inf, np.inf
     for _ in range(CLIP_ITERATIONS):
-        median = _median(column, scratch, np.nan)
+        median = median_of(column, scratch, np.nan)
         n, mean, spread = 0, 0.0, 0.0
         for value in column:
             if not np.isnan(value):
@@ -339,7 +339,7 @@ def _flag_after(data: Array, flags: Array, gain: Array, sizes: Array) -> None:
                 == 0
             ):
                 continue
-            median = _median(diffs, scratch, np.nan)
+            median = median_of(diffs, scratch, np.nan)
             for i in range(nint):
                 until[:] = False
                 for g in range(1, ngroup):

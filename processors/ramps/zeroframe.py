@@ -9,10 +9,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.ramps import gls, ols
-from processors.ramps.covariance import PixelNoise, ReadPattern
-
-Float32 = NDArray[np.float32]
-Pixels = tuple[NDArray[np.intp], NDArray[np.intp]]
+from processors.ramps.covariance import Float32, PixelNoise, Pixels, ReadPattern
 
 
 def without_groups(groupdq: NDArray[np.uint8], zeroframe: Float32) -> Pixels:
@@ -66,7 +63,7 @@ def fit_gls(
         data,
         groupdq,
         frames,
-        _noise_of(noise, pixels),
+        noise.of_pixels(pixels),
         pixeldq=pixeldq,
         suppress_one_group=False,
         shares=found.shares is not None,
@@ -103,7 +100,7 @@ def fit_ols(
         data,
         groupdq,
         frames,
-        _noise_of(noise, pixels),
+        noise.of_pixels(pixels),
         pixeldq=pixeldq,
         rate=rate[pixels][np.newaxis],
         suppress_one_group=False,
@@ -118,15 +115,6 @@ def _gathered(pixels: Pixels, ramps: Any) -> tuple[Float32, NDArray[np.uint8], N
     flags = groupdq[:, *pixels][:, np.newaxis]
     values[0, 0], flags[0, 0] = zeroframe[pixels], 0
     return values, flags, pixeldq[pixels][np.newaxis]
-
-
-def _noise_of(noise: PixelNoise, pixels: Pixels) -> PixelNoise:
-    dark = noise.dark_rate
-    return PixelNoise(
-        noise.gain[pixels][np.newaxis],
-        noise.readnoise[pixels][np.newaxis],
-        None if dark is None else dark[pixels][np.newaxis],
-    )
 
 
 def _scattered(found: gls.Slopes, pixels: Pixels, made: gls.Slopes) -> gls.Slopes:

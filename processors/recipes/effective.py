@@ -150,7 +150,9 @@ def _rows(name: str, settings: StepSettings, step: Step) -> list[Row]:
         doc = "the function that takes the step's place"
         rows.append(Row(name, "use", settings.use.implementation, "", settings.origins["use"], doc))
     if settings.skip:
-        rows.append(Row(name, "skip", True, "", settings.origins["skip"], "the step does not run"))
+        rows.append(
+            Row(name, "skip", True, "", settings.origins.get("skip", DEFAULT), "the step does not run")
+        )
     for reftype, path in settings.overrides.items():
         parameter = OVERRIDE_PREFIX + reftype
         origin = settings.origins[parameter]
@@ -195,7 +197,7 @@ def _settled(step: Step, given: list[_Layer], resolve: Resolve | None) -> StepSe
     values: dict[str, Any] = {}
     overrides: dict[str, str] = {}
     origins: dict[str, str] = {}
-    skip = False
+    skip = step.off
     for layer in given:
         if layer.own and worker.options_type is not step.options_type:
             continue

@@ -131,7 +131,12 @@ def layers(recipe: Recipe, keywords: Mapping[str, Any]) -> tuple[list[Layer], li
     for one in reversed(chain):
         target = below if one.name in BUILTIN and one == builtin(one.name) else above
         target.append((RECIPE, one.steps))
-        target += [(OVERRIDE, item.steps) for item in one.overrides if applies(item.when, keywords)]
+        # One that always holds is how `merged` puts a recipe's own values behind its base's overrides.
+        target += [
+            (OVERRIDE if item.when else RECIPE, item.steps)
+            for item in one.overrides
+            if applies(item.when, keywords)
+        ]
     return below, above
 
 

@@ -10,14 +10,12 @@ from astropy.io import fits
 
 from schemas.dq import DQ
 from simulator import irs2 as interleaving
-from simulator.detector import Maps, maps
+from simulator.detector import COUPLING, Maps, maps
 from simulator.instruments import Detector
 from simulator.persistence import FAMILIES
 from simulator.readout import Readout
 from simulator.references.files import About, definitions, frame_keywords, image, write_fits
 
-COUPLING = 0.005
-"""Share of a pixel's signal that each of its four neighbours gets."""
 TYPES = ("mask", "saturation", "superbias", "linearity", "gain", "readnoise")
 """Types that `write` makes, full frame, for any exposure of the detector; MIRI has no superbias."""
 

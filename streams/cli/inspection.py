@@ -118,11 +118,14 @@ def _option(name: str, value: Any, origins: Any) -> str:
 def _show_run(run: Any, console: Console) -> None:
     from rich.text import Text
 
+    from schemas.quality import told
     from streams.cli.console import new_table
 
     table = new_table("", "", title="Its run")
     table.show_header = False
     for name, value in run.items():
+        if name == "quality":
+            continue
         if name == "inputs":
             for item in value:
                 said = f"{item.get('role', '')}: {item.get('product', '')} {item.get('digest', '')[:12]}"
@@ -131,3 +134,9 @@ def _show_run(run: Any, console: Console) -> None:
             table.add_row(str(name).replace("_", " "), Text(str(value)))
     console.print()
     console.print(table)
+    if figures := told(run.get("quality", {})):
+        table = new_table("", "", "how it is measured", title="Quality of its exposure")
+        for row in figures:
+            table.add_row(*(Text(text) for text in row))
+        console.print()
+        console.print(table)

@@ -60,14 +60,15 @@ def command(
 def _lines(found: list[Trace]) -> Iterator[Text]:
     from rich.text import Text
 
+    from schemas.quality import told
     from streams.cli.units import date
 
     cells = [_cells(one) for one in found]
     widths = [max(len(row[i]) for row in (_HEADINGS, *cells)) for i in range(len(_HEADINGS))]
     yield Text(_joined(_HEADINGS, widths), style="bold")
     several = len({one.line for one in found if one.line}) > 1
-    told = zip(found, cells, strict=True)
-    for (day, name, line), rows in groupby(told, key=lambda row: _whose(row[0], several)):
+    pairs = zip(found, cells, strict=True)
+    for (day, name, line), rows in groupby(pairs, key=lambda row: _whose(row[0], several)):
         yield Text(f"{name}{f' on {line}' if line else ''}", style="bold cyan").append(
             f"  {date(day * 86400.0)} UTC", style="not bold dim"
         )
@@ -75,6 +76,8 @@ def _lines(found: list[Trace]) -> Iterator[Text]:
             yield _coloured(one, texts, widths)
             if one.sentence:
                 yield Text(f"  {one.sentence}", style=_STYLES.get(one.outcome, ""))
+            if one.quality and (figures := told(one.quality)):
+                yield Text(f"  {', '.join(f'{label} {value}' for label, value, _ in figures)}", style="dim")
 
 
 def _whose(one: Trace, several: bool) -> tuple[int, str, str]:

@@ -65,6 +65,7 @@ def detector1(job: Job) -> None:
     """Make the ramp of a raw exposure."""
     with ProductFile(job.science().path) as file:
         blocks = _detector1(file.meta.primary).stream(job.blocks(file), job.references, job.settings)
+        blocks = _looked_at(blocks, job, file.nint)
         if "persistence" in ramp_outputs(file.meta.primary, job.settings):
             _write_ramp_and_history(job, blocks, file.nint)
         else:
@@ -85,6 +86,7 @@ def raw_to_rate(job: Job) -> None:
     """Make the rates of a raw exposure, its ramp never leaving memory."""
     with ProductFile(job.science().path) as file:
         ramps = _detector1(file.meta.primary).stream(job.blocks(file), job.references, job.settings)
+        ramps = _looked_at(ramps, job, file.nint)
         _write_rates(job, _ramp_fit().stream(ramps, job.references, job.settings), file.nint)
 
 
@@ -113,6 +115,20 @@ def _write_ramp_and_history(job: Job, blocks: Iterator[Any], nint: int) -> None:
     job.save("persistence", history)
 
 
+def _looked_at(ramps: Iterator[Any], job: Job, nint: int) -> Iterator[Any]:
+    """Yield the blocks of a ramp; behind the last, its quality figures are known."""
+    from processors.quality import RampFigures
+
+    found = RampFigures(nint)
+    for block in ramps:
+        with job.watch("quality"):
+            found.add(block)
+        held = [block]
+        del block  # a generator that waits holds its variables, and a block is large
+        yield held.pop()
+    job.quality.update(found.figures())
+
+
 def _write_blocks(job: Job, suffix: str, blocks: Iterator[Any], nint: int) -> None:
     first = next(blocks)
     with job.writer(suffix, first, nint) as writer:
@@ -131,15 +147,24 @@ def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
         _write_rates_by(settings.use, settings, job, blocks, nint)
         return
     references = settings.references or job.references
-    average = Average(references)
+    options: Any = settings.options
+    average = Average(references, options)
     if nint == 1:
         average.add(next(blocks))
-        job.save("rate", _usable(average.mean(), job.name))
+        _save_rate(job, _usable(average.mean(), job.name))
         return
     _write_blocks(job, "rateints", _averaged(blocks, average), nint)
     with job.watch(average_integrations.name):
         rate = _usable(average.mean(), job.name)
-    job.save("rate", average_integrations.complete(rate, references, settings))
+    _save_rate(job, average_integrations.complete(rate, references, settings))
+
+
+def _save_rate(job: Job, rate: Rate) -> None:
+    from processors.quality import rate_figures
+
+    with job.watch("quality"):
+        job.quality.update(rate_figures(rate))
+    job.save("rate", rate)
 
 
 def _write_rates_by(use: Step, settings: StepSettings, job: Job, blocks: Iterator[Any], nint: int) -> None:
@@ -152,7 +177,7 @@ def _write_rates_by(use: Step, settings: StepSettings, job: Job, blocks: Iterato
     held.clear()
     rate, _ = average_integrations.run(rateints, job.references, settings)
     replaced.check_planes(rate, rateints.data.shape[1:], average_integrations, use.implementation)
-    job.save("rate", _usable(without_integrations(rate), job.name))
+    _save_rate(job, _usable(without_integrations(rate), job.name))
 
 
 def _kept(blocks: Iterator[Any], held: list[Any]) -> Iterator[Any]:

@@ -6,6 +6,7 @@ import pytest
 
 from schemas.errors import Retriable, Unprocessable
 from schemas.events import ProductEvent
+from schemas.reading import ProductFile
 from streams.run import driver, folder
 
 
@@ -40,6 +41,17 @@ def test_the_primary_product_appears_last(uncal, process, tmp_path, monkeypatch)
     monkeypatch.setattr(folder, "link", watched)
     assert not process(uncal, out=tmp_path, until="rate").failed
     assert seen == ["rateints", "rate"]
+
+
+def test_events_and_products_tell_quality_figures(uncal, process, tmp_path):
+    """Of the ramp and of its rate; the two runs are one here."""
+    summary = process(uncal, out=tmp_path, until="rate")
+    (event,) = [n.event for n in summary.notes if n.event.suffix == "rate"]
+    assert {"cosmic_ray_rate", "saturated_fraction", "residual_1f_power"} <= set(event.quality)
+    assert 0.5 < event.quality["chisq_per_dof_q50"] < 1.5
+    assert event.quality["poor_fit_fraction"] < 0.05
+    with ProductFile(tmp_path / f"{event.name}_rate.fits") as file:
+        assert file.meta.provenance.run["quality"] == dict(event.quality)
 
 
 class Flaky:

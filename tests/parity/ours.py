@@ -1,4 +1,4 @@
-"""What we make of an exposure under recipe ``baseline``, step by step."""
+"""What we make of an exposure step by step, under recipe ``baseline`` unless said."""
 
 import pytest
 
@@ -14,7 +14,7 @@ from streams.references import ReferenceLibrary
 STEPS = {step.name: step for step in (*DETECTOR1_NIR.steps, *DETECTOR1_MIRI.steps, *RAMP_FIT.steps)}
 
 
-def stage1(exposure, keep=True, steps=None):
+def stage1(exposure, keep=True, steps=None, base="baseline"):
     """Return the ramp behind each step by its name (without `keep` only behind jump), and the rates."""
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CRDS_PATH", str(exposure.crds))
@@ -22,7 +22,7 @@ def stage1(exposure, keep=True, steps=None):
             environment.delenv(variable, raising=False)
         product = read(exposure.uncal)
         keywords = {**product.meta.science, **product.meta.primary}
-        recipe = Recipe(base="baseline", steps=steps or {})
+        recipe = Recipe(base=base, steps=steps or {})
         settings = effective(recipe, STEPS, keywords, known=set(ALL) - set(STEPS))
         road = {step.name: step for step in (*detector1_of(keywords).steps, *RAMP_FIT.steps)}
         wanted = {t for name, step in road.items() if not settings[name].skip for t in step.wanted}

@@ -3,7 +3,6 @@
 | what | tolerance | differences that are meant |
 | --- | --- | --- |
 | two-point jumps | the same flags | none |
-| snowballs | 99.5 % of their flags | rounding decides on an ellipse's edge; other flags stay in a core |
 | OLS rates | 0.01 sigma on 99.9 % of pixels | none |
 | OLS errors, variances | 0.1 % | none |
 | OLS DQ | the same | ramps without any good group that are not all saturated or unusable (a jump in the first
@@ -12,84 +11,21 @@ group, then | | | | saturation): NaN and DO_NOT_USE here, a rate of 0 with an er
 and takes the | | | | covariance's rate from one pass |
 """
 
-import subprocess
-
 import numpy as np
 import pytest
 
 from processors.ramps import combine, gls, ols, twopoint
 from processors.ramps.covariance import PixelNoise, ReadPattern
-from processors.ramps.snowballs import SnowballRules, flag_in_turn
 from schemas.dq import DQ
-from tests.parity import peer
+from tests.parity import functions
 from tests.processors.ramps.ramps import FRAME, planes, read_times, simulate
 
 pytestmark = pytest.mark.peer
 SHAPE = (64, 96)
 
-SCRIPT = """
-import sys
-from pathlib import Path
-from types import SimpleNamespace as Space
-import numpy as np
-from stcal.jump.jump import detect_jumps_data, flag_large_events
-from stcal.jump.jump_class import JumpData
-from stcal.ramp_fitting.ramp_fit import ramp_fit
-from stdatamodels.jwst.datamodels import dqflags
-
-
-class Model:
-    def __init__(self, a):
-        self.data, self.groupdq, self.pixeldq = (a[name].copy() for name in ("data", "groupdq", "pixeldq"))
-        self.average_dark_current = a["dark"].copy()
-        group_time = float(a["tframe"] * (a["nframes"] + a["gap"]))
-        self.meta = Space(
-            instrument=Space(name="NIRCAM"),
-            exposure=Space(frame_time=float(a["tframe"]), group_time=group_time, groupgap=int(a["gap"]),
-                           nframes=int(a["nframes"]), drop_frames1=0),
-        )
-
-    def hasattr(self, name):
-        return hasattr(self, name)
-
-
-def find_jumps(a):
-    jump = JumpData(Model(a), a["gain"].copy(), a["readnoise"].copy(), dqflags.pixel)
-    jump.set_detection_settings(4.0, 6.0, 5.0, 1000.0, 10.0, True)
-    jump.set_after_jump(50.0, int(a["after"]), 500.0, 2 * int(a["after"]))
-    jump.set_snowball_info(False, 5.0, 1.0, 2.0, True, 2.5, 4, 25)
-    jump.set_shower_info(False, 1.2, 90, 1, 2.6, 1.1, 10, 400)
-    jump.set_sigma_clipping_info(3, 100, True)
-    jump.max_cores = "1"
-    return {"groupdq": detect_jumps_data(jump)[0]}
-
-
-def fit(a, algorithm):
-    rate, ints, _ = ramp_fit(Model(a), False, a["readnoise"].copy(), a["gain"].copy(), algorithm, "optimal",
-                             "none", dqflags.pixel, suppress_one_group=bool(a["suppress"]))
-    found = {"rate_" + k: v for k, v in rate.items()}
-    return found | {"ints_" + k: v for k, v in ints.items()}
-
-
-def snowballs(a):
-    jump = JumpData()
-    jump.fl_jump, jump.fl_sat = dqflags.pixel["JUMP_DET"], dqflags.pixel["SATURATED"]
-    jump.set_snowball_info(True, 5.0, 1.0, float(a["expand"]), True, 2.5, 2, 25)
-    jump.max_extended_width = 400
-    jump.mask_persist_grps_next_int, jump.persist_grps_flagged = True, int(a["groups"])
-    return {"groupdq": flag_large_events(a["groupdq"].copy(), jump.fl_jump, jump.fl_sat, jump)[0]}
-
-
-for source in Path(sys.argv[1]).glob("*_in.npz"):
-    a = dict(np.load(source))
-    task = str(a["task"])
-    made = {"jump": find_jumps, "snowballs": snowballs}.get(task, lambda a: fit(a, task))(a)
-    np.savez(str(source).replace("_in.npz", "_out.npz"), **made)
-"""
-
 
 def exposure(ngroups, nint, nframes=1, gap=0, seed=3, shape=SHAPE):
-    """Ramps of all brightnesses with all kinds of flags, by the names that `SCRIPT` reads."""
+    """Ramps of all brightnesses with all kinds of flags, by the names that `functions.SCRIPT` reads."""
     rng = np.random.default_rng(seed)
     rate = 10 ** rng.uniform(-1.5, 3.5, shape)
     data = np.array([simulate(read_times(ngroups, nframes, gap), rate, shape, seed + i) for i in range(nint)])
@@ -177,39 +113,12 @@ def clean():
     return given
 
 
-def large_events(shape=(160, 160), nint=3, ngroups=6, seed=5):
-    """Flags with events of all sizes, round and long ones, with and without saturated cores."""
-    rng = np.random.default_rng(seed)
-    y, x = np.indices(shape)
-    groupdq = (rng.random((nint, ngroups, *shape)) < 0.01).astype(np.uint8) * np.uint8(DQ.JUMP_DET)
-    for _ in range(12 * nint):
-        i, g = rng.integers(nint), rng.integers(1, ngroups)
-        y0, x0, angle = rng.uniform(0, shape[0]), rng.uniform(0, shape[1]), rng.uniform(0, np.pi)
-        size = rng.uniform(2, 12)
-        along, across = (y - y0) * np.cos(angle) + (x - x0) * np.sin(angle), 0
-        across = (y - y0) * np.sin(angle) - (x - x0) * np.cos(angle)
-        radius = np.hypot(along, across * rng.uniform(1, 2)) / size
-        core = radius < rng.choice([0, 0.3, 0.6])
-        groupdq[i, g, (radius <= 1) & ~core] |= np.uint8(DQ.JUMP_DET)
-        groupdq[i, min(g + rng.integers(0, 2), ngroups - 1) :, core] |= np.uint8(DQ.SATURATED)
-    saturated = groupdq & DQ.SATURATED != 0
-    groupdq[saturated] &= ~np.uint8(DQ.JUMP_DET)
-    return {"groupdq": groupdq, "task": "snowballs"}
-
-
-SNOWBALLS = {
-    f"snowballs by {expand}, {groups} groups": (expand, groups) for expand, groups in ((2.0, 4), (1.5, 20))
-}
-
-
 def tasks():
     """Arguments of the standard pipeline's functions, by the name of the task."""
     made = {name: {**exposure(*how[:4]), "task": "jump", "after": how[4]} for name, how in JUMPS.items()}
     made["many"] = {**exposure(5, 104, shape=(16, 16)), "task": "jump", "after": 0}
     made["odd"] = {**odd_values(), "task": "jump", "after": 0}
     made |= {name: {**exposure(*how[:4]), "task": "OLS_C", "suppress": how[4]} for name, how in FITS.items()}
-    for name, (expand, groups) in SNOWBALLS.items():
-        made[name] = {**large_events(), "expand": expand, "groups": groups}
     made["clean"] = {**clean(), "task": "LIKELY", "suppress": True}
     return made
 
@@ -217,17 +126,9 @@ def tasks():
 @pytest.fixture(scope="module")
 def answers(need_peer, tmp_path_factory):
     """What is given and what the standard pipeline's functions make of it: one start of its interpreter."""
-    folder, given = tmp_path_factory.mktemp("kernels"), tasks()
-    for name, arrays in given.items():
-        np.savez(folder / f"{name}_in.npz", **arrays)
-    run = subprocess.run(
-        [peer.interpreter(), "-W", "ignore", "-c", SCRIPT, folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    return {name: (arrays, dict(np.load(folder / f"{name}_out.npz"))) for name, arrays in given.items()}
+    given = tasks()
+    made = functions.answers(given, tmp_path_factory.mktemp("kernels"))
+    return {name: (arrays, made[name]) for name, arrays in given.items()}
 
 
 @pytest.mark.parametrize("name", [*JUMPS, "many", "odd"])
@@ -238,16 +139,6 @@ def test_two_point_flags(answers, name):
     got = twopoint.find_jumps(given["data"], given["groupdq"], given["nframes"], noise, settings)
     assert (want["groupdq"] != given["groupdq"]).sum() > 100
     np.testing.assert_array_equal(got, want["groupdq"])
-
-
-@pytest.mark.parametrize("name", SNOWBALLS)
-def test_snowballs(answers, name):
-    given, want = answers[name]
-    got = given["groupdq"].copy()
-    flag_in_turn(got, SnowballRules(expand_factor=given["expand"]), given["groups"], None)
-    changed = want["groupdq"] != given["groupdq"]
-    assert changed.sum() > 4000
-    assert (got != want["groupdq"]).sum() < 0.005 * changed.sum()
 
 
 @pytest.mark.parametrize("name", FITS)

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from functools import cached_property
 from pathlib import Path
 
@@ -15,7 +16,9 @@ from astropy.table import QTable
 from processors.detector1 import detector1_of
 from processors.image2 import IMAGE2
 from processors.ramp_fit import RAMP_FIT, average_integrations
+from processors.steps import StepSettings
 from schemas.reading import read
+from simulator.downlink import write_downlink
 from streams.references import references_for
 
 
@@ -25,6 +28,8 @@ class Chain:
 
     folder: Path
     uncal: Path
+    settings: Mapping[str, StepSettings] = field(default_factory=dict)
+    """Of the steps that have others than their own."""
 
     @cached_property
     def raw(self):
@@ -36,7 +41,7 @@ class Chain:
 
     @cached_property
     def ramp(self):
-        return detector1_of(self.raw.meta.primary)(self.raw, self.references)
+        return detector1_of(self.raw.meta.primary)(self.raw, self.references, self.settings)
 
     @cached_property
     def rates(self):
@@ -64,6 +69,26 @@ class Chain:
         clean = self.rate.dq == 0
         low, high = np.percentile(truth[clean], [50, 97])
         return clean & (truth < low if kind == "low" else truth > high)
+
+
+def fixtures(cases, settings=None):
+    """Return the fixtures `case`, the names of some requests, and `chain`, what becomes of each.
+
+    `settings` has, by case, those of steps that are not to have their own.
+    """
+
+    @pytest.fixture(scope="module", params=cases)
+    def case(request):
+        return request.param
+
+    @pytest.fixture(scope="module")
+    def chain(case, tmp_path_factory):
+        folder = tmp_path_factory.mktemp(case)
+        (uncal,) = write_downlink(cases[case], folder)
+        with served(folder):
+            yield Chain(folder, uncal, (settings or {}).get(case, {}))
+
+    return case, chain
 
 
 @contextmanager

@@ -44,8 +44,8 @@ def marked(name: str, value: str = "COMPLETE") -> Product:
 
 
 CORRECTIONS = (
-    "persistence", "group_scale", "saturation", "superbias", "refpix", "linearity", "dark_current",
-    "gain_scale", "flat_field", "photom", "emicorr", "ipc", "reset",
+    "group_scale", "saturation", "superbias", "refpix", "linearity", "dark_current", "gain_scale",
+    "flat_field", "photom", "emicorr", "ipc", "reset", "clean_flicker_noise", "persistence",
 )  # fmt: skip
 
 

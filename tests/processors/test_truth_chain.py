@@ -31,7 +31,7 @@ from schemas.dq import DQ
 from simulator.downlink import write_downlink
 from simulator.observation import Request
 from streams.report.recovery import compare_apertures
-from tests.processors.chains import Chain, served
+from tests.processors.chains import Chain, fixtures, served
 
 CASES = {
     # No reference pixels, hence no drifts.
@@ -46,17 +46,7 @@ CASES = {
 SCATTER = {"quiet": 0.03, "drifts": 0.05}
 
 
-@pytest.fixture(scope="module", params=CASES)
-def case(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def chain(case, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(case)
-    (uncal,) = write_downlink(CASES[case], folder)
-    with served(folder):
-        yield Chain(folder, uncal)
+case, chain = fixtures(CASES)
 
 
 def test_the_exposure_is_what_it_should_be(case, chain):

@@ -16,9 +16,8 @@ from processors.detector1 import detector1_of
 from processors.ramp_fit import RAMP_FIT
 from processors.steps import StepSettings
 from schemas.dq import DQ
-from simulator.downlink import write_downlink
 from simulator.observation import Request
-from tests.processors.chains import Chain, served
+from tests.processors.chains import fixtures
 
 MIRI = {"exp_type": "MIR_IMAGE", "detectors": ("MIRIMAGE",), "filter": "F770W", "pattern": "FASTR1"}
 CASES = {
@@ -28,17 +27,7 @@ CASES = {
 SCATTER = {"subarray": 0.03, "full": 0.05}
 
 
-@pytest.fixture(scope="module", params=CASES)
-def case(request):
-    return request.param
-
-
-@pytest.fixture(scope="module")
-def chain(case, tmp_path_factory):
-    folder = tmp_path_factory.mktemp(case)
-    (uncal,) = write_downlink(CASES[case], folder)
-    with served(folder):
-        yield Chain(folder, uncal)
+case, chain = fixtures(CASES)
 
 
 def offset(rates, chain, flux):

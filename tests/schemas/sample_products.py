@@ -101,12 +101,24 @@ def _ramp(random: np.random.Generator, nint: int, wcs: Any) -> Ramp:
 
 
 def _rate(random: np.random.Generator, shape: tuple[int, ...], nint: int, wcs: Any) -> Rate:
-    planes = ("data", "err", "var_poisson", "var_rnoise", "var_flat", "chisq")
+    planes = (
+        "data",
+        "err",
+        "var_poisson",
+        "var_rnoise",
+        "var_flat",
+        "chisq",
+        "probability",
+        "pedestal",
+        "worst",
+    )
     return Rate(
         meta=meta(shape, nint, wcs),
         dq=random.integers(0, 2**32 - 1, shape, dtype=np.uint32),
         area=real(random, shape[-2:]),
         dof=random.integers(0, 9, shape, dtype=np.int32),
+        ndiff=random.integers(0, 9, shape, dtype=np.int16),
+        worst_group=random.integers(0, 9, shape, dtype=np.int16),
         **{name: real(random, shape) for name in planes},
     )
 

@@ -105,6 +105,14 @@ def test_no_permission(tmp_path: Path, good: Files, monkeypatch: pytest.MonkeyPa
     assert "permission denied" in sentence(path)
 
 
+@pytest.mark.parametrize("value", [b"8.", b"-8.", b"T", b"7"])
+def test_bitpix_that_fits_does_not_know(tmp_path: Path, good: Files, value: bytes) -> None:
+    path = tmp_path / "x_rate.fits"
+    content = good["image"]
+    path.write_bytes(content[:80] + b"BITPIX  = " + value.rjust(20) + content[110:])
+    assert "BITPIX" in sentence(path)
+
+
 def test_only_a_primary_header(tmp_path: Path) -> None:
     path = tmp_path / "x_rate.fits"
     fits.PrimaryHDU(np.zeros((4, 4), "f4")).writeto(path)

@@ -4,7 +4,7 @@ import numpy as np
 import pytest
 
 from processors.detector1 import emicorr
-from processors.detector1.interference import best_phase
+from processors.detector1.interference import best_phase, noise_variance
 from schemas.dq import DQ
 from schemas.errors import Unprocessable
 from tests.processors.detector1.build import MIRI, make_ramp, references
@@ -58,9 +58,25 @@ def test_one_fit_for_all_integrations_is_better_than_one_for_each():
     assert left[1] < left[0] < 0.5
 
 
-def test_ramps_without_interference_stay():
-    clean = truth()
-    assert (emicorr(make_ramp(clean, **MIRI), GIVEN).data - clean).std() < 0.25
+@pytest.mark.parametrize("separately", [True, False])
+def test_ramps_without_interference_stay(separately):
+    for seed in range(3, 9):
+        given = make_ramp(truth(seed), **MIRI)
+        out = emicorr(given, GIVEN, fit_ints_separately=separately)
+        np.testing.assert_array_equal(out.data, given.data)
+        noise = emicorr(given, GIVEN, fit_ints_separately=separately, significance=0.0).data - given.data
+        assert 0 < noise.std() < 0.25
+
+
+def test_an_amplitude_that_noise_would_hardly_make_is_subtracted():
+    clean, extra = truth(), disturbance(0.5, 0.3)
+    left = emicorr(make_ramp(clean + extra, **MIRI), GIVEN, fit_ints_separately=False).data - clean
+    assert left.std() < 0.5 * extra.std()
+
+
+def test_the_noise_is_that_of_samples():
+    given = make_ramp(truth(noise=4.0), **MIRI)
+    assert noise_variance(given.data, given.pixeldq) == pytest.approx(16, rel=0.05)
 
 
 def test_bright_and_flagged_pixels_do_not_disturb_the_fit():

@@ -52,6 +52,19 @@ def test_identification_takes_the_smaller_rate():
         assert (np.delete(made.data[0].ravel(), 2 * 8 + 3) == 60).all()
 
 
+def test_a_stack_has_the_mean_noise_of_references_with_other_pixels():
+    data = np.zeros((2, 2, *SHAPE))
+    data[:, 1] = 50
+    given = noise(shape=(20, 20))
+    given["readnoise"].data[:10] = 3 * READNOISE
+    given["readnoise"].data[0, 0] = np.nan
+    made = guider_cds(ramp(data, "FGS_ID-STACK"), given)
+    known = np.nanmean(given["readnoise"].data.astype(float))
+    np.testing.assert_allclose(made.err, np.sqrt(known**2 + 50 / GAIN) / TIME, rtol=1e-6)
+    with pytest.raises(Unprocessable, match="give one of the exposure's subarray"):
+        guider_cds(ramp(data, "FGS_ID-IMAGE"), given)
+
+
 def test_fine_guiding_averages_four_reads():
     data = np.arange(10.0)[None, :, None, None] ** 2 * np.ones((2, 1, *SHAPE))
     made = guider_cds(ramp(data, "FGS_FINEGUIDE"), noise())

@@ -93,9 +93,50 @@ def test_fit_quality_is_an_option():
     ramp, given, _ = simulated(ngroups=4)
     assert ramp_fit(ramp, given).dof.max() == 2
     bare = ramp_fit(ramp, given, fit_quality=False)
-    assert bare.chisq is None
-    assert bare.dof is None
-    assert ramp_fit(ramp, given, algorithm="ols").chisq is None
+    for name in ("chisq", "dof", "probability"):
+        assert getattr(bare, name) is None
+        assert getattr(ramp_fit(ramp, given, algorithm="ols"), name) is None
+
+
+def test_fits_that_are_poor_are_flagged_whether_their_quality_is_kept_or_not():
+    ramp, given, _ = simulated(rate=50.0, ngroups=6, nints=3)
+    ramp.data[:, 3:, 10:20, 10:20] += 5000
+    ramp.data[1, 3:, 30, 30] += 5000
+    ramp.data[:, 3:, 40:, 40:] += 40
+    for quality in (True, False):
+        ints = ramp_fit(ramp, given, fit_quality=quality)
+        poor = ints.dq & int(DQ.UNRELIABLE_SLOPE) != 0
+        assert poor[:, 10:20, 10:20].all()
+        assert poor[1, 30, 30]
+        assert poor.sum() < 310 + 0.05 * poor[:, 40:, 40:].size
+    ints = ramp_fit(ramp, given)
+    rate = average_integrations(ints, given)
+    poor = rate.dq & int(DQ.UNRELIABLE_SLOPE) != 0
+    assert poor[10:20, 10:20].all()
+    assert poor[30, 30]
+    assert (rate.probability[poor] < 1e-5).all()
+    # together, three integrations show what none of them does
+    faint = ints.dq[:, 40:, 40:] & int(DQ.UNRELIABLE_SLOPE) != 0
+    assert poor[40:, 40:].mean() > 3 * faint.mean()
+
+
+def test_a_poor_pixel_of_the_mask_stays_one():
+    ramp, given, _ = simulated(rate=50.0, ngroups=6, nints=2)
+    ramp.pixeldq[5, 5] = int(DQ.UNRELIABLE_SLOPE)
+    rate = average_integrations(ramp_fit(ramp, given), given)
+    assert rate.dq[5, 5] == int(DQ.UNRELIABLE_SLOPE)
+
+
+def test_diagnostics_are_kept_where_asked_for():
+    ramp, given, _ = simulated(ngroups=6, nints=2)
+    names = ("pedestal", "ndiff", "worst", "worst_group")
+    assert all(getattr(ramp_fit(ramp, given), name) is None for name in names)
+    ints = ramp_fit(ramp, given, fit_diagnostics=True)
+    assert all(getattr(ints, name).shape == ints.data.shape for name in names)
+    assert (ints.ndiff == 5).all()
+    doubled = gain_scale(ints, references(image("gain", given.image("gain").data, GAINFACT=2.0)))
+    np.testing.assert_array_equal(doubled.pedestal, 2 * ints.pedestal)
+    np.testing.assert_array_equal(doubled.worst, ints.worst)
 
 
 @pytest.mark.parametrize("algorithm", ["gls", "ols"])

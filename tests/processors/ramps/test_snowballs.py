@@ -2,7 +2,8 @@ import numpy as np
 import pytest
 
 from processors.ramps.components import regions
-from processors.ramps.snowballs import Ellipse, SnowballRules, flag_snowballs
+from processors.ramps.ellipses import Ellipse
+from processors.ramps.snowballs import SnowballRules, flag_snowballs
 from schemas.dq import DQ
 
 JUMP, SAT, DNU = int(DQ.JUMP_DET), int(DQ.SATURATED), int(DQ.DO_NOT_USE)

@@ -7,7 +7,6 @@ import pytest
 import processors.recipes as recipes
 from processors.recipes import builtin, effective, merged
 from processors.registry import STEPS
-from processors.steps import StepSettings
 from schemas.recipe import Recipe
 from tests.processors.recipes.toy import KEYWORDS
 
@@ -20,20 +19,30 @@ def test_built_in_recipes_fit_the_steps(name: str) -> None:
     assert set(settings) == set(STEPS)
 
 
-def test_optimal_is_the_steps_defaults() -> None:
-    settings = effective(builtin("optimal"), STEPS, KEYWORDS)
-    unasked = {
-        name
-        for name, found in settings.items()
-        if found == StepSettings(options=STEPS[name].options_type(), skip=True, origins={"skip": "default"})
-    }
-    assert unasked == {"persistence", "persistence_history"}
-    assert all(
-        found == StepSettings(options=STEPS[name].options_type())
-        for name, found in settings.items()
-        if name not in unasked
-    )
+@pytest.mark.parametrize(
+    ("instrument", "jump"),
+    [
+        *(
+            (name, {"expand_large_events": True, "edge_size": 0})
+            for name in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS")
+        ),
+        ("MIRI", {"find_showers": True}),
+        (None, {}),
+    ],
+)
+def test_optimal_is_the_steps_defaults_but_for_the_large_events_of_each_instrument(instrument, jump) -> None:
+    settings = effective(builtin("optimal"), STEPS, KEYWORDS | {"INSTRUME": instrument})
+    for name, found in settings.items():
+        assert found.options == STEPS[name].options_type(**(jump if name == "jump" else {}))
+        assert found.skip == STEPS[name].off
     assert merged(builtin("optimal")).crds_parameters is False
+
+
+@pytest.mark.parametrize("name", recipes.BUILTIN)
+def test_flicker_noise_is_cleaned_only_where_a_recipe_asks_for_it(name: str) -> None:
+    settings = effective(builtin(name), STEPS, {**KEYWORDS, "EXP_TYPE": "NRC_IMAGE", "SUBARRAY": "FULL"})
+    assert settings["clean_flicker_noise"].skip
+    assert settings["clean_flicker_noise_rate"].skip
 
 
 def test_baseline_follows_the_context() -> None:
@@ -41,7 +50,8 @@ def test_baseline_follows_the_context() -> None:
 
 
 def test_baseline_writes_out_what_defaults_may_change() -> None:
-    ours = {"likelihood_threshold_one", "likelihood_threshold_two", "fit_quality", "pixmap_tolerance"}
+    ours = {"likelihood_threshold_one", "likelihood_threshold_two", "pixmap_tolerance"}
+    ours |= {"fit_quality", "fit_diagnostics", "poor_fit_probability"}
     settings = effective(builtin("baseline"), STEPS, KEYWORDS)
     for name, found in settings.items():
         assert set(STEPS[name].options_type.model_fields) - set(found.origins) <= ours, name

@@ -37,6 +37,7 @@ def rate(tmp_path: Path) -> Path:
     run = {
         "run_key": "f" * 64,
         "inputs": [{"role": "science", "product": "jw1_nrca1/uncal", "digest": DIGEST}],
+        "quality": {"chisq_per_dof_q50": 1.0234, "saturated_fraction": 0.0},
     }
     meta = Meta(
         primary=Keywords({"INSTRUME": "NIRCAM", "EXP_TYPE": "NRC_IMAGE", "SUBSIZE1": 10, "SUBSIZE2": 8}),
@@ -51,6 +52,12 @@ def rate(tmp_path: Path) -> Path:
 def shown(path: Path, capsys: pytest.CaptureFixture[str], *options: str) -> str:
     assert main(["inspect", str(path), *options]) == 0
     return capsys.readouterr().out
+
+
+def test_quality_of_a_product(rate: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    lines = words(shown(rate, capsys))
+    assert any(line[:3] == ["chi2/dof", "median", "1.02"] for line in lines)
+    assert any(line[:2] == ["saturated", "0"] for line in lines)
 
 
 def words(text: str) -> list[list[str]]:

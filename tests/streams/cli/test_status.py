@@ -131,6 +131,13 @@ def test_trace(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     assert "  2 members for image3" in lines
 
 
+def test_trace_tells_quality_figures(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
+    quality = {"cosmic_ray_rate": 4.8765, "median_background": None, "of_somebody_else": 1.0}
+    pipeline.say(pipeline.made("detector1", pipeline.raw(7), "ramp", quality=quality))
+    lines = said(capsys, "trace", exposure(7)).splitlines()
+    assert lines[-1] == "  cosmic rays 4.88 cm-2 s-1"
+
+
 def test_trace_of_a_failure(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "trace", exposure(3))
     assert text.count("all pixels are saturated; give it up") == 2

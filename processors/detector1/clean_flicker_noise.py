@@ -1,0 +1,120 @@
+"""Remove 1/f noise from the groups of ramps."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator
+
+import numpy as np
+
+from processors.detector1.arrays import writable
+from processors.detector1.readout import pixel_noise
+from processors.flicker.cleaning import Cleaner
+from processors.flicker.clipping import Image, Usable
+from processors.flicker.options import FlickerOptions, demand_applicable
+from processors.flicker.stripes import difference
+from processors.options import option
+from processors.ramps import ols
+from processors.ramps.combine import OlsRate
+from processors.ramps.gls import Slopes
+from processors.steps import NotApplicable, Scope, off, step
+from schemas.products import Ramp
+from schemas.references import References
+
+
+class CleanFlickerNoiseOptions(FlickerOptions):
+    """Options of the cleaning of groups."""
+
+    single_mask: bool = option(
+        True, doc="whether one mask is made for all integrations, or each has one of its own"
+    )
+
+
+def _scope(options: CleanFlickerNoiseOptions) -> Scope:
+    return "exposure" if options.single_mask else "integration"
+
+
+@off
+@step(
+    options=CleanFlickerNoiseOptions,
+    references=("gain", "readnoise"),
+    optional=("flat",),
+    scope=_scope,
+    status="S_CLNFNS",
+)
+def clean_flicker_noise(ramp: Ramp, references: References, options: CleanFlickerNoiseOptions) -> Ramp:
+    """Subtract from each group the stripes that its difference from the group before shows in the background.
+
+    Background are the pixels that are dark in a draft rate, and in that difference. A level or a smooth
+    surface is taken away from them and left in the data. ``median`` takes the median of each line of pixels
+    along the direction of reading (of each column in MIRI's images); ``fft`` fits low frequencies in time
+    (NSClean, Rauscher 2024, PASP 136, 015001). Differences are summed up again, so that a group has lost the
+    noise of all before it. Groups with DO_NOT_USE or JUMP_DET do not count; values that are not finite stay.
+
+    With ``mask_science_regions`` NIRSpec's slits and slices are known only as far as
+    `Cleaner.background_mask` says: where they see light.
+
+    Parameters
+    ----------
+    ramp : Ramp
+        (nint, ngroup, ny, nx), linearised DN.
+    references : References
+        ``gain`` (electrons per DN), ``readnoise`` (DN), and ``flat`` where it is asked for.
+    options : CleanFlickerNoiseOptions
+        How.
+
+    Returns
+    -------
+    Ramp
+        Float32; flags stay as they are.
+
+    Raises
+    ------
+    NotApplicable
+        If the exposure cannot be cleaned this way, or has a single group.
+    Unprocessable
+        If a keyword is missing, or a reference has other pixels.
+    """
+    demand_applicable(ramp.meta, options)
+    if ramp.shape[1] < 2:
+        raise NotApplicable("a single group has no difference from the one before")
+    cleaner = Cleaner.of(ramp.meta, ramp.shape[2:], references, options)
+    drafts = _drafts(ramp, references)
+    if options.single_mask and ramp.shape[0] > 1:
+        average = OlsRate(ramp.shape[2:])
+        for draft in drafts:
+            average.add(draft)
+        drafts = iter([average.result()] * ramp.shape[0])
+    out = writable(ramp, "data")
+    mask = np.zeros((0, 0), np.bool_)
+    for i, draft in enumerate(drafts):
+        if not (options.single_mask and i):
+            mask = cleaner.background_mask(draft.slope, draft.dq, ramp.meta, references)
+        _clean(out.data[i], out.groupdq[i], mask, cleaner)
+    return out
+
+
+def _drafts(ramp: Ramp, references: References) -> Iterator[Slopes]:
+    """Yield the rates of the integrations, by ordinary least squares: only sources are looked for in them."""
+    meta = ramp.meta
+    timing = ols.Timing(
+        float(meta.require("TGROUP")), float(meta.require("TFRAME")), int(meta.require("NFRAMES"))
+    )
+    noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
+    rate = np.zeros(ramp.shape[2:])  # nobody asks for Poisson variances
+    for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
+        yield ols.fit_slopes(data, groupdq, timing, noise, pixeldq=ramp.pixeldq, rate=rate)
+
+
+def _clean(ramp: Image, groupdq: np.ndarray, mask: Usable, cleaner: Cleaner) -> None:
+    """Clean the groups (ngroup, ny, nx) of an integration, in place."""
+    total = None
+    before = ramp[0].copy()
+    for group in range(1, len(ramp)):
+        now = ramp[group].copy()
+        image, usable = difference(before, now, groupdq[group], mask, cleaner.flat)
+        if usable.any():
+            noise = cleaner.noise(image, usable)
+            total = noise if total is None else total + noise
+        if total is not None:
+            ramp[group] -= cleaner.spread(total, mask.shape)
+        before = now

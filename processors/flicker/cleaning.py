@@ -1,0 +1,215 @@
+"""The noise of an image: its background is taken away, and what is left of dark pixels is fitted."""
+
+from __future__ import annotations
+
+from dataclasses import dataclass
+from typing import Any
+
+import numpy as np
+from numpy.typing import NDArray
+
+from processors.flicker.background import box_for, smooth_background
+from processors.flicker.clipping import (
+    SIGMA,
+    Image,
+    Limits,
+    Usable,
+    background_limits,
+    lower_half_limits,
+    middle,
+    sample,
+)
+from processors.flicker.nsclean import SIZE, Reading, fitted_noise
+from processors.flicker.options import FlickerOptions
+from processors.flicker.stripes import CHANNEL, Lines
+from schemas.dq import DQ
+from schemas.errors import Unprocessable
+from schemas.meta import Meta
+from schemas.references import ImageReference, References, Window
+
+FIXED_SLITS = slice(922, 1116)
+"""Rows of NIRSpec's detectors on which its fixed slits shine, open or not."""
+ORDER = 2
+"""Of the polynomial that follows what varies slowly from line to line."""
+NO_SCIENCE = np.uint32(DQ.DO_NOT_USE | DQ.NON_SCIENCE)
+
+
+@dataclass(frozen=True)
+class Cleaner:
+    """What finds the noise of an exposure's images.
+
+    Attributes
+    ----------
+    options : FlickerOptions
+        How.
+    lines : Lines
+        How the stripes lie.
+    reading : Reading
+        In which order pixels are read.
+    flat : ndarray of float32 (ny, nx), optional
+        Response that light has, and the noise has not.
+    """
+
+    options: FlickerOptions
+    lines: Lines
+    reading: Reading
+    flat: Image | None = None
+
+    @classmethod
+    def of(
+        cls, meta: Meta, shape: tuple[int, ...], references: References, options: FlickerOptions
+    ) -> Cleaner:
+        """Return that of an exposure with images `shape` (ny, nx).
+
+        Raises
+        ------
+        Unprocessable
+            If a keyword is missing, or the flat field has other pixels.
+        """
+        mid_infrared = str(meta.require("EXP_TYPE")).upper().startswith("MIR")
+        along = 0 if mid_infrared else abs(int(meta.require("SLOWAXIS"))) - 1
+        channels = options.fit_by_channel and not mid_infrared and tuple(shape) == (SIZE, SIZE)
+        reading = Reading.of(str(meta.require("DETECTOR")), str(meta.get("SUBARRAY", "")))
+        flat = None
+        if options.apply_flat_field and "flat" in references:
+            flat = _whole_flat(_fitting_flat(references, shape))
+        return cls(options, Lines(along, CHANNEL if channels else 0), reading, flat)
+
+    def noise(self, image: Image, usable: Usable) -> NDArray[Any]:
+        """Return the noise of an image: values of its lines, or a value for each pixel; see `spread`.
+
+        Parameters
+        ----------
+        image : ndarray of float32 (ny, nx)
+            Values, finite everywhere and 0 where they do not count; its background is subtracted in place.
+        usable : ndarray of bool (ny, nx)
+            What counts; what turns out not to be background is taken out in place.
+        """
+        how = self.options
+        if how.background_method is not None:
+            self._subtract_background(image, usable)
+        if how.fit_method == "fft":
+            return fitted_noise(image, usable, self.reading)
+        found = self.lines.medians(image, usable)
+        return found - _slow(found, how.keep_scale) if how.keep_scale else found
+
+    def _subtract_background(self, image: Image, usable: Usable) -> None:
+        how, level = self.options, np.float32(0)
+        values = sample(image, usable)
+        limits = lower_half_limits(values, (SIGMA, SIGMA))
+        _keep(usable, image, limits)
+        if how.background_method == "model":
+            image -= smooth_background(image, usable, how.background_box_size or box_for(image.shape))
+            values = sample(image, usable)
+        else:
+            values = limits.of(values)
+            level = np.float32(middle(values))
+        if how.n_sigma > 0:
+            _keep(usable, image, lower_half_limits(values, (how.n_sigma, how.n_sigma)))
+        image -= level
+
+    def spread(self, noise: NDArray[Any], shape: tuple[int, ...]) -> Image:
+        """Return the noise as an image (ny, nx), with the flat field that was divided out."""
+        if self.options.fit_method == "median":
+            noise = self.lines.spread(noise, shape)
+        return noise if self.flat is None else noise * self.flat
+
+    def background_mask(
+        self, rate: Image, dq: NDArray[np.uint32], meta: Meta, references: References
+    ) -> Usable:
+        """Return which pixels of a rate see nothing but background.
+
+        Known regions of science are those that need no model of the optics: the rows of NIRSpec's fixed slits
+        in exposures through its shutters or slicer, shutters that failed open where flags say so, and what
+        MIRI's flat field or flags keep out of images. Spectra elsewhere are found by their light.
+
+        Parameters
+        ----------
+        rate : ndarray of float32 (ny, nx)
+            A rate, may be of a draft.
+        dq : ndarray of uint32 (ny, nx)
+            Its flags.
+        meta : Meta
+            EXP_TYPE and the window.
+        references : References
+            ``flat`` for MIRI's images, where there is one.
+        """
+        how = self.options
+        usable = np.isfinite(rate) & (rate != 0)
+        if how.mask_science_regions:
+            usable &= ~_known_regions(dq, meta, references)
+        if self.flat is not None:
+            rate = rate / self.flat
+        image = np.where(usable, rate, np.float32(0)).astype(np.float32, copy=False)
+        if how.n_sigma > 0:
+            sigmas = (SIGMA, how.n_sigma)
+            values = sample(image, usable)
+            _keep(usable, image, background_limits(values, sigmas, how.fit_histogram))
+            if how.grow_mask:
+                usable &= ~_grown(~usable & (image != 0), how.grow_mask)
+        return usable
+
+
+def _keep(usable: Usable, image: Image, limits: Limits) -> None:
+    """Take out what lies outside limits, in place."""
+    usable &= (image >= limits.low) & (image <= limits.high)
+
+
+def _grown(mask: Usable, steps: int) -> Usable:
+    """Return a mask with the four neighbours of its pixels, so many times over."""
+    for _ in range(steps):
+        wide = mask.copy()
+        wide[1:] |= mask[:-1]
+        wide[:-1] |= mask[1:]
+        wide[:, 1:] |= mask[:, :-1]
+        wide[:, :-1] |= mask[:, 1:]
+        mask = wide
+    return mask
+
+
+def _slow(values: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
+    """Return what varies slowly along lines (nline, nchannel): a parabola around each, mean of few lines."""
+    from scipy.signal import savgol_filter
+
+    window = min(scale, len(values) - 1) | 1
+    if window < ORDER + 2:
+        return values.mean(axis=0, keepdims=True)
+    return np.asarray(savgol_filter(values, window, ORDER, axis=0, mode="interp"))
+
+
+def _known_regions(dq: NDArray[np.uint32], meta: Meta, references: References) -> Usable:
+    exp_type = str(meta.require("EXP_TYPE")).upper()
+    known = np.zeros(dq.shape, np.bool_)
+    if exp_type.startswith("NRS"):
+        known |= (dq & np.uint32(DQ.MSA_FAILED_OPEN)) != 0
+    if exp_type in ("NRS_IFU", "NRS_MSASPEC"):
+        first = Window.of(meta.primary, (dq.shape[0], dq.shape[1])).y
+        known[max(FIXED_SLITS.start - first, 0) : max(FIXED_SLITS.stop - first, 0)] = True
+    if exp_type == "MIR_IMAGE":
+        known |= (dq & NO_SCIENCE) != 0
+        if "flat" in references:
+            flat = _fitting_flat(references, dq.shape)
+            known |= ((flat.dq & NO_SCIENCE) != 0) | ~np.isfinite(flat.data) | (flat.data == 0)
+    return known
+
+
+def _fitting_flat(references: References, shape: tuple[int, ...]) -> ImageReference:
+    reference = references.image("flat")
+    if reference.data.shape != tuple(shape):
+        raise Unprocessable(
+            f"{reference.name}: this flat reference has shape {reference.data.shape}, the exposure "
+            f"{tuple(shape)}; give one of the exposure's subarray"
+        )
+    return reference
+
+
+def _whole_flat(reference: ImageReference) -> Image:
+    """Return the flat field with a smooth surface where it has no value, so that nothing stands out there."""
+    known = np.isfinite(reference.data) & (reference.data != 0)
+    if known.all():
+        return reference.data
+    image = np.where(known, reference.data, np.float32(0))
+    usable = known.copy()
+    _keep(usable, image, lower_half_limits(sample(image, known), (SIGMA, SIGMA)))
+    surface = smooth_background(image, usable, box_for(image.shape))
+    return np.where(known, image, surface)

@@ -1,0 +1,116 @@
+"""Limits, levels, surfaces and medians of lines, against astropy, photutils and numpy."""
+
+import numpy as np
+import pytest
+from astropy.stats import SigmaClip, sigma_clipped_stats
+from photutils.background import Background2D, MedianBackground
+
+from processors.flicker.background import box_for, smooth_background
+from processors.flicker.clipping import background_limits, lower_half_limits, middle, sample
+from processors.flicker.stripes import Lines, difference
+from schemas.dq import DQ
+
+
+def field(shape=(96, 128), seed=1):
+    """An image with noise of 5 around 3, sources and bad values, and which of its pixels count."""
+    rng = np.random.default_rng(seed)
+    image = rng.normal(3, 5, shape).astype(np.float32)
+    image[rng.random(shape) < 0.05] += 300
+    image[rng.random(shape) < 0.002] -= 10000
+    return image, rng.random(shape) < 0.9
+
+
+def test_limits_are_those_of_astropy():
+    image, usable = field()
+    _, centre, width = sigma_clipped_stats(image.astype(float), mask=~usable, sigma=3)
+    found = background_limits(sample(image, usable), (3.0, 2.0))
+    assert (found.low, found.high) == pytest.approx((centre - 3 * width, centre + 2 * width))
+
+
+def test_diffuse_light_does_not_widen_the_lower_half():
+    image, usable = field()
+    light = np.random.default_rng(2).random(image.shape) < 0.3
+    image[light] += 12
+    values = sample(image, usable)
+    lower, both = lower_half_limits(values, (2.0, 2.0)), background_limits(values, (2.0, 2.0))
+    assert lower.high - lower.low < 0.93 * (both.high - both.low)
+
+
+def test_limits_of_the_lower_half_are_those_of_the_mirrored_values():
+    image, usable = field()
+    _, centre, _ = sigma_clipped_stats(image.astype(float), mask=~usable, sigma=3)
+    below = image[usable & (image <= centre)].astype(float)
+    _, middle_, width = sigma_clipped_stats(np.concatenate([below, 2 * centre - below]), sigma=3)
+    found = lower_half_limits(sample(image, usable), (2.0, 2.0))
+    assert (found.low, found.high) == pytest.approx((middle_ - 2 * width, middle_ + 2 * width))
+
+
+def test_a_fitted_gaussian_gives_the_true_limits():
+    found = background_limits(sample(*field((512, 512))), (3.0, 2.0), fit=True)
+    assert (found.low, found.high) == pytest.approx((3 - 15, 3 + 10), abs=0.3)
+
+
+def test_nothing_usable_has_no_width():
+    image, usable = field()
+    values = sample(image, usable & False)
+    assert background_limits(values, (3.0, 2.0)) == lower_half_limits(values, (3.0, 2.0))
+    assert middle(values) == 0
+
+
+def test_samples_of_large_images_give_the_same_limits():
+    image, usable = field((2048, 2048))
+    few, every = sample(image, usable), np.sort(image[usable])
+    assert few.size < every.size / 10
+    found, exact = background_limits(few, (3.0, 2.0)), background_limits(every, (3.0, 2.0))
+    assert (found.low, found.high) == pytest.approx((exact.low, exact.high), abs=0.05)
+
+
+@pytest.mark.parametrize("shape", [(96, 256), (100, 70)])
+def test_surfaces_are_those_of_photutils(shape):
+    rng = np.random.default_rng(8)
+    image = (rng.normal(3, 5, shape) + np.linspace(0, 30, shape[1])).astype(np.float32)
+    usable = rng.random(shape) < 0.97
+    usable[:30, :40] = False
+    box = box_for(shape)
+    theirs = Background2D(
+        image, box, mask=~usable, filter_size=5, sigma_clip=SigmaClip(3, maxiters=5),
+        bkg_estimator=MedianBackground(), exclude_percentile=10,
+    ).background  # fmt: skip
+    assert theirs.std() > 2
+    assert smooth_background(image, usable, box) == pytest.approx(theirs, abs=1e-4)
+
+
+def test_a_surface_without_any_box_is_the_median():
+    image, usable = field()
+    usable[:, ::2] = False
+    assert np.unique(smooth_background(image, usable, (32, 32))) == [np.float32(np.median(image[usable]))]
+
+
+@pytest.mark.parametrize("along", [0, 1])
+@pytest.mark.parametrize("channel", [0, 24])
+def test_medians_of_lines_are_those_of_numpy(along, channel):
+    image, usable = field()
+    usable[7], usable[:, 9] = False, False
+    lines = Lines(along, channel)
+    found = lines.spread(lines.medians(image, usable), image.shape)
+    length = image.shape[along]
+    expected = np.zeros(image.shape)
+    for first in range(0, length, channel or length):
+        part = [slice(None)] * 2
+        part[along] = slice(first, first + (channel or length))
+        seen = np.ma.masked_array(image, ~usable)[tuple(part)]
+        expected[tuple(part)] = np.ma.median(seen, axis=along, keepdims=True).filled(0)
+    assert found == pytest.approx(expected, abs=1e-6)
+
+
+def test_differences_leave_out_what_is_flagged_or_not_finite():
+    before, now = np.full((4, 6), 10, np.float32), np.full((4, 6), 14, np.float32)
+    flags = np.zeros((4, 6), np.uint8)
+    flags[0, 0], flags[0, 1], flags[0, 2] = DQ.JUMP_DET, DQ.DO_NOT_USE, DQ.SATURATED
+    now[1, 1] = np.nan
+    mask = np.ones((4, 6), bool)
+    mask[2, 2] = False
+    image, usable = difference(before, now, flags, mask, np.full((4, 6), 2, np.float32))
+    out = [(0, 0), (0, 1), (1, 1), (2, 2)]
+    assert sorted(map(tuple, np.argwhere(~usable))) == out
+    assert (image == np.where(usable, 2, 0)).all()

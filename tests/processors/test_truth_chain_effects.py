@@ -1,0 +1,79 @@
+"""Raw to rate with effects of which ERR knows nothing: coupled neighbours, and snowballs or showers.
+
+Bounds: bias 0.3 % and 3 standard errors, scatter of (rate - truth) / error within 10 % of 1, of all pixels
+that have a rate, those in large events too. `tests/parity/test_effects.py` has the standard pipeline's
+beside them.
+"""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+from scipy.ndimage import convolve
+
+from processors.detector1 import detector1_of
+from processors.detector1.jump import JumpOptions
+from processors.ramp_fit import RAMP_FIT
+from processors.steps import StepSettings
+from schemas.dq import DQ
+from simulator.observation import Request
+from tests.processors.chains import fixtures
+
+CASES = {
+    "near": Request(
+        detectors=("NRCA1",), subarray="SUB320", pattern="SHALLOW4", ngroups=8, nints=2, dithers=1, seed=51,
+        coupling=True, snowballs=5e-7,
+    ),
+    "mid": Request(
+        exp_type="MIR_IMAGE", detectors=("MIRIMAGE",), filter="F770W", pattern="FASTR1", subarray="SUB256",
+        ngroups=20, nints=2, dithers=1, seed=52, coupling=True, showers=4e-6,
+    ),
+}  # fmt: skip
+SWITCH = {"near": {"expand_large_events": True, "edge_size": 0}, "mid": {"find_showers": True}}
+case, chain = fixtures(
+    CASES, {name: {"jump": StepSettings(options=JumpOptions(**given))} for name, given in SWITCH.items()}
+)
+
+
+def chosen(chain, flux):
+    """Pixels with a rate, from groups that are good for one, where truth is faint or where it is bright."""
+    truth, rated = chain.true("RATE"), (chain.rate.dq & np.uint32(DQ.DO_NOT_USE | DQ.FLUX_ESTIMATED)) == 0
+    rated &= np.isfinite(chain.rate.err) & (chain.rate.err > 0)
+    low, high = np.percentile(truth[rated], [50, 97])
+    return rated & (truth < low if flux == "low" else truth > high)
+
+
+def test_the_exposure_has_large_events(case, chain):
+    rays = chain.true("COSMIC_RAYS")
+    assert (np.bincount(rays["event"]) > 300).sum() >= 3
+
+
+@pytest.mark.parametrize("flux", ["low", "high"])
+def test_rates_are_unbiased(chain, flux):
+    where, truth = chosen(chain, flux), chain.true("RATE").astype(float)
+    offsets = np.array([np.nanmean((image - truth)[where]) for image in chain.rates.data])
+    independent = np.sqrt(np.square(chain.rate.err[where].astype(float)).sum()) / where.sum()
+    shared = offsets.std(ddof=1) / np.sqrt(offsets.size)
+    offset = (chain.rate.data - truth)[where].mean()
+    assert abs(offset) < 0.003 * truth[where].mean() + 3 * np.hypot(independent, shared)
+
+
+@pytest.mark.parametrize("flux", ["low", "high"])
+def test_errors_are_right(chain, flux):
+    where = chosen(chain, flux)
+    pull = ((chain.rate.data - chain.true("RATE")) / chain.rate.err)[where].astype(float)
+    assert pull.std() == pytest.approx(1, abs=0.1)
+
+
+def test_without_taking_the_coupling_out_bright_pixels_are_too_faint(chain):
+    settings = {**chain.settings, "ipc": StepSettings(skip=True)}
+    rate = RAMP_FIT(
+        detector1_of(chain.raw.meta.primary)(chain.raw, chain.references, settings), chain.references
+    )
+    truth = chain.true("RATE")
+    near = convolve(truth, [[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]])
+    peaks = chosen(chain, "high") & (near < 0.7 * truth)
+    assert peaks.sum() > 50
+    with_it, without = (np.nanmedian(made[:, peaks] / truth[peaks]) for made in (chain.rates.data, rate.data))
+    assert abs(with_it - 1) < 0.004
+    assert without < with_it - 0.005
