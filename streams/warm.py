@@ -31,7 +31,7 @@ from schemas.references import (
 )
 from streams.kernel_cache import use_kernel_cache
 
-SHAPE: Final = (2, 6, 12, 16)
+SHAPE: Final = (2, 9, 12, 16)
 """Integrations, groups, rows, columns."""
 _SKIPPED: Final = [("subarray", "S4"), ("readpatt", "S6"), ("group_skip1", "i4"), ("group_skip", "i4")]
 
@@ -62,13 +62,22 @@ class Case:
     instrument: str = "NIRCAM"
 
 
+_SHOWERS: Final = {
+    "find_showers": True,
+    "shower_reference": "exposure",  # or there are too few differences
+    "extend_snr_threshold": 0.01,
+    "extend_min_area": 1.0,
+}
+"""With them, noise is taken for showers."""
+
 CASES: Final = (
     Case("likelihood", "gls", 1, 1, 1, {}),
     Case("likelihood", "gls", 4, 4, 2, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
     Case("two_point", "ols", 1, 1, 1, {"min_diffs_single_pass": 2}),
     Case("two_point", "ols", 4, 4, 2, {"after_jump_flag_dn1": 1.0, "after_jump_flag_time1": 100.0}),
     Case("two_point", "ols", 1, 1, 1, {"minimum_sigclip_groups": 2}),
-    Case("likelihood", "gls", 4, 1, 1, {}, "MIRI"),
+    Case("likelihood", "gls", 1, 1, 2, {"expand_large_events": True, "edge_size": 0}),
+    Case("likelihood", "gls", 4, 1, 1, _SHOWERS, "MIRI"),
     Case("likelihood", "gls", 4, 1, 2, {}, "MIRI"),
 )
 """Each kernel is on one of these ways."""

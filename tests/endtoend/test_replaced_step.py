@@ -180,7 +180,7 @@ def test_every_step_can_be_replaced(downlink, my_lab, process, processed, tmp_pa
     assert not summary.failed, summary.endings
     segm = read(next((tmp_path / "out").glob("*_segm.fits")))
     ran = {record.step: record.implementation for record in segm.meta.provenance.steps}
-    assert ran == {name: f"my_lab.rates:around_{name}" for name in ROAD}
+    assert ran == {name: "" if STEPS[name].off else f"my_lab.rates:around_{name}" for name in ROAD}
     cal = next((tmp_path / "out").glob("*_cal.fits"))
     np.testing.assert_array_equal(read(cal).data, read(processed / cal.name).data)
 

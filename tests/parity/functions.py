@@ -59,20 +59,22 @@ for source in Path(sys.argv[1]).glob("*_in.npz"):
 """Makes an ``_out.npz`` of each ``_in.npz`` in a folder; `task` there says which function is called."""
 
 
-def answers(given, folder):
+def answers(given, folder, script=SCRIPT):
     """Return what the standard pipeline makes of arrays, by task name: one start of its interpreter.
 
     Parameters
     ----------
     given : mapping of str to mapping
-        Arrays of each task, by the names that `SCRIPT` reads.
+        Arrays of each task, by the names that the script reads.
     folder : Path
         Where files are exchanged.
+    script : str
+        Makes an ``_out.npz`` of each ``_in.npz`` in the folder that it is given.
     """
     for name, arrays in given.items():
         np.savez(folder / f"{name}_in.npz", **arrays)
     run = subprocess.run(
-        [peer.interpreter(), "-W", "ignore", "-c", SCRIPT, folder],
+        [peer.interpreter(), "-W", "ignore", "-c", script, folder],
         capture_output=True,
         text=True,
         check=False,

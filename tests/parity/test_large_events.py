@@ -10,8 +10,6 @@ The standard pipeline's step does not hand its option ``max_shower_amplitude`` o
 second whatever is asked. Its function is given the value here.
 """
 
-import subprocess
-
 import numpy as np
 import pytest
 
@@ -22,7 +20,7 @@ from schemas.dq import DQ
 from simulator.detector import generator
 from simulator.quick import FlatRamp, flat_ramp
 from simulator.showers import showers
-from tests.parity import peer
+from tests.parity import functions
 
 pytestmark = pytest.mark.peer
 
@@ -124,16 +122,8 @@ def answers(need_peer, tmp_path_factory):
     given = {name: faint_events(**how) for name, how in SHOWERS.items()}
     for name, (expand, groups) in SNOWBALLS.items():
         given[name] = {**large_events(), "expand": expand, "groups": groups}
-    for name, arrays in given.items():
-        np.savez(folder / f"{name}_in.npz", **arrays)
-    run = subprocess.run(
-        [peer.interpreter(), "-W", "ignore", "-c", SCRIPT, folder],
-        capture_output=True,
-        text=True,
-        check=False,
-    )
-    assert run.returncode == 0, run.stderr[-2000:]
-    return {name: (arrays, dict(np.load(folder / f"{name}_out.npz"))) for name, arrays in given.items()}
+    found = functions.answers(given, folder, SCRIPT)
+    return {name: (arrays, found[name]) for name, arrays in given.items()}
 
 
 @pytest.mark.parametrize("name", SNOWBALLS)

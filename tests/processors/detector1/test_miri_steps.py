@@ -31,7 +31,7 @@ def test_the_pipeline_is_chosen_by_the_instrument():
     names = [step.name for step in detector1_of({"INSTRUME": "MIRI"}).steps]
     assert names == [
         "group_scale", "dq_init", "emicorr", "saturation", "ipc", "lastframe", "reset", "linearity", "rscd",
-        "dark_current", "refpix", "jump",
+        "dark_current", "refpix", "jump", "clean_flicker_noise",
     ]  # fmt: skip
     assert "superbias" in [step.name for step in detector1_of({"INSTRUME": "NIRCAM"}).steps]
 

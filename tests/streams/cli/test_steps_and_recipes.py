@@ -107,12 +107,12 @@ def test_for_an_exposure(recipe: Path, tmp_path: Path, capsys: pytest.CaptureFix
 def test_crds_parameters_that_no_step_follows_are_listed(
     monkeypatch: pytest.MonkeyPatch, capsys: pytest.CaptureFixture[str]
 ) -> None:
-    found = {"jump": {"rejection_threshold": 6.5, "find_showers": True}}
+    found = {"jump": {"rejection_threshold": 6.5, "only_use_ints": True}}
     monkeypatch.setattr(ReferenceLibrary, "parameters", lambda self, keywords, steps: found)
     assert main(["recipe", "explain", "baseline", "--instrument", "NIRCAM", "--exp-type", "NRC_IMAGE"]) == 0
     text = capsys.readouterr().out
     assert rows(text)["jump.rejection_threshold"].startswith("6.5 sigma CRDS parameter reference ")
-    assert "not followed: jump.find_showers = True" in text
+    assert "not followed: jump.only_use_ints = True" in text
 
 
 def test_without_references_the_rest_is_explained(
