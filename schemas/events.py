@@ -232,9 +232,6 @@ class AssociationEvent(Event):
         How many there are.
     completeness : str
         ``complete``, ``partial``, or ``unknown`` when no plan said what to expect.
-    inputs : tuple of Input
-        The members too where the association is about one exposure and they are few, so that who takes it
-        needs not read the file; else empty.
     """
 
     kind: str = "association"
@@ -244,7 +241,6 @@ class AssociationEvent(Event):
     association_id: str
     members: int = Field(ge=1)
     completeness: str = "unknown"
-    inputs: tuple[Input, ...] = ()
 
     @property
     def key(self) -> str:

@@ -6,17 +6,14 @@ from collections.abc import Iterable, Mapping
 from typing import Any, Final
 
 from schemas.associations import Association, AssociationProduct, Member
-from schemas.events import Artifact, AssociationEvent, Frozen, Input, RecipeReference, Scalar
+from schemas.events import Artifact, AssociationEvent, Frozen, RecipeReference, Scalar
 from schemas.naming import product_filename
 from streams.associator.drafts import Draft
-from streams.associator.rules import PERSISTENCE, Rule, group_id
+from streams.associator.rules import Rule, group_id
 from streams.associator.state import Arrival, Group, State
 
 BEGINNING: Final = ("DATE-OBS", "TIME-OBS")
 """Keywords that tell when an exposure began."""
-
-FEW: Final = 16
-"""So many members an event names itself, which must not become too long."""
 
 DETECTORS: Final = ("DETECTOR", "MODULE", "CHANNEL")
 """Keywords that may differ in members of one association."""
@@ -109,15 +106,7 @@ def to_event(emission: Emission, artifact: Artifact, handler: str = "builtin") -
         association_id=emission.association_id,
         members=emission.members,
         completeness=emission.completeness,
-        inputs=_inputs(emission),
     )
-
-
-def _inputs(emission: Emission) -> tuple[Input, ...]:
-    members = [member for product in emission.association.products for member in product.members]
-    if emission.association.asn_rule != PERSISTENCE.name or len(members) > FEW:
-        return ()
-    return tuple(Input(role=m.exptype, identity=m.identity, digest=m.digest, uri=m.uri) for m in members)
 
 
 def shared_keywords(every: Iterable[Mapping[str, Scalar]]) -> dict[str, Scalar]:
