@@ -9,7 +9,7 @@ import numpy as np
 
 from processors.options import Options, option
 from processors.ramps.histories import DAY, bright_pixels, group_ends, joined, starts
-from processors.steps import step
+from processors.steps import off, step
 from schemas.errors import Unprocessable
 from schemas.meta import Meta
 from schemas.products import HISTORY_COLUMNS, PersistenceHistory, Ramp
@@ -73,6 +73,7 @@ class HistoryMaker:
         )
 
 
+@off
 @step(options=HistoryOptions, scope="exposure", repeatable=True)
 def persistence_history(ramp: Ramp, references: References, options: HistoryOptions) -> PersistenceHistory:
     """Note the pixels that saturate or are bright, when, and how much light they got.

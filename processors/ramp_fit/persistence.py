@@ -13,7 +13,7 @@ from numpy.typing import NDArray
 from processors.options import Options, option
 from processors.ramps.histories import DAY, group_ends, starts
 from processors.ramps.traps import Families, filled, released
-from processors.steps import NotApplicable, step
+from processors.steps import NotApplicable, off, step
 from schemas.dq import DQ
 from schemas.errors import Unprocessable
 from schemas.keywords import MJD_UNIX
@@ -61,6 +61,7 @@ class _Traps:
     moment: float
 
 
+@off
 @step(options=PersistenceOptions, optional=TRAPS, status="S_PERSIS", carries=_Carry)
 def persistence(
     ramp: Ramp, references: References, options: PersistenceOptions, carry: _Carry

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from processors.options import Options, suggestion, validated
-from processors.recipes.layers import OVERRIDE, UNASKED, asked_for, layers, merged
+from processors.recipes.layers import OVERRIDE, SERVES, asked_for, layers, merged
 from processors.recipes.settings import OVERRIDE_PREFIX
 from processors.steps import Step, StepSettings, replacement
 from schemas.errors import UsageError
@@ -114,7 +114,7 @@ def effective(
     found = (crds_parameters or {}) if merged(recipe).crds_parameters else {}
     result = {}
     for name, step in steps.items():
-        given = _unasked(name, [table for _, table in (*below, *above, (COMMAND_LINE, command_line or {}))])
+        given = _asked(name, [table for _, table in (*below, *above, (COMMAND_LINE, command_line or {}))])
         given += [_Layer(origin, True, table.get(name, {})) for origin, table in below]
         given.append(_Layer(CRDS, True, _usable(step, found.get(name, {}))[0]))
         given += [_Layer(origin, False, table.get(name, {})) for origin, table in above]
@@ -167,11 +167,11 @@ def _rows(name: str, settings: StepSettings, step: Step) -> list[Row]:
     return rows
 
 
-def _unasked(name: str, tables: list[StepTable]) -> list[_Layer]:
-    """Return the layer of a step that runs only where it is asked for: skipped where it is not."""
-    if name not in UNASKED or asked_for(tables, name):
+def _asked(name: str, tables: list[StepTable]) -> list[_Layer]:
+    """Return the layer of a step that is asked for together with another."""
+    if name not in SERVES or not asked_for(tables, SERVES[name]):
         return []
-    return [_Layer(DEFAULT, True, {"skip": True})]
+    return [_Layer(DEFAULT, True, {"skip": False})]
 
 
 def _check_names(table: StepTable, names: set[str]) -> None:

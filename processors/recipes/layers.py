@@ -36,9 +36,8 @@ FRIENDLY: Final = {
 }
 """What an override may call a FITS keyword."""
 
-UNASKED: Final = {"persistence": "persistence", "persistence_history": "persistence"}
-"""Steps that run only where a recipe asks for them with ``skip: false``, or for the step named here, which
-what they make is for. With persistence, exposures wait for those before them."""
+SERVES: Final = {"persistence_history": "persistence"}
+"""Steps that are asked for together with another, which needs what they make."""
 
 _KEYWORDS: Final = frozenset((*EVENT_KEYWORDS, *SCIENCE_KEYWORDS))
 
@@ -141,7 +140,7 @@ def layers(recipe: Recipe, keywords: Mapping[str, Any]) -> tuple[list[Layer], li
 
 
 def asks_for(recipe: Recipe, name: str, keywords: Mapping[str, Any]) -> bool:
-    """Tell whether a recipe asks for a step that does not run unless asked for: ``skip: false``.
+    """Tell whether a recipe asks for a step that is off unless asked for: ``skip: false``.
 
     Parameters
     ----------
@@ -160,8 +159,8 @@ def asked_for(tables: Iterable[StepTable], name: str) -> bool:
     """Tell the same of tables, the weakest first."""
     every = list(tables)
     said = [table[name]["skip"] for table in every if "skip" in table.get(name, {})]
-    if not said and UNASKED.get(name, name) != name:
-        return asked_for(every, UNASKED[name])
+    if not said and name in SERVES:
+        return asked_for(every, SERVES[name])
     return bool(said) and said[-1] is False
 
 

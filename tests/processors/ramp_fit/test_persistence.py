@@ -152,7 +152,7 @@ def test_its_own_saturation_is_flagged_where_asked_for():
 def test_rates_keep_the_flag_and_are_fitted():
     history = persistence_history(bright(2, 3))
     noise = references(image("gain", np.full(SHAPE[2:], 2.0)), image("readnoise", np.full(SHAPE[2:], 6.0)))
-    rates = RAMP_FIT(later(200, [history], rate=20.0), noise)
+    rates = RAMP_FIT(later(200, [history], rate=20.0), noise, {"persistence": StepSettings()})
     assert (rates.dq[:, 2, 3] == DQ.PERSISTENCE).all()
     np.testing.assert_allclose(rates.data, 20.0, rtol=1e-4)
 
