@@ -118,8 +118,7 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
             resolve=resolve,
             **({"block_bytes": request.block_bytes} if request.block_bytes else {}),
         )
-        whole = _with_command_line(recipe, request.command_line)
-        return _Drive(tools, whole, until, reporter or Silent(), request.out).run(inputs)
+        return _Drive(tools, recipe, until, reporter or Silent(), request.out).run(inputs)
 
 
 def _check(request: RunRequest, recipe: Recipe, until: str, resolve: Callable[[str], Any]) -> None:
@@ -153,20 +152,21 @@ class _Drive:
     """One run in progress."""
 
     def __init__(self, tools: Tools, recipe: Recipe, until: str, reporter: Reporter, out: Path) -> None:
+        whole = _with_command_line(recipe, tools.command_line)
         self._tools = tools
-        self._recipe = recipe
+        self._recipe = whole
         self._reporter = reporter
         self._out = out
         self._notes: list[Done] = []
         self._until = until
-        self._stages = stages_until(until, recipe)
+        self._stages = stages_until(until, whole)
         self._bus = MemoryBus()
         self._bus.create_topics(TOPICS)
         self._roots = Roots(recipe, tools.store, next_generation(time.time()))
         self._members: dict[Stage, Consumer] = {
             stage: self._bus.consumer(stage.name, list(stage.sources)) for stage in self._stages
         }
-        self._associator = HostedAssociator(self._bus, tools.store, lambda digest: recipe)
+        self._associator = HostedAssociator(self._bus, tools.store, lambda digest: whole)
 
     def run(self, inputs: Sequence[InputProduct | InputAssociation | RefusedInput]) -> RunSummary:
         """Publish the roots, drain the bus, and tell where everything ended."""
