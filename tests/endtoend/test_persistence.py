@@ -1,4 +1,4 @@
-"""Persistence on a real broker: ramps wait in the Faust associator, for the built-in fit and for another."""
+"""Persistence on a real broker, where ramps wait in the Faust associator for who fits them; and in a run."""
 
 from __future__ import annotations
 
@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from schemas.dq import DQ
 from schemas.events import AssociationEvent, next_generation
+from schemas.reading import read
 from schemas.recipe import parse_recipe
 from streams.current import events_of
 from streams.ingest.plans import publish_plans
@@ -84,3 +85,16 @@ def test_a_ramp_waits_for_the_exposure_before_and_every_fit_gets_its_history(pla
     flagged = {key: pixels(event) for key, event in rates.items()}
     assert flagged["main", FIRST] == flagged["mine", FIRST] == []
     assert flagged["main", SECOND] == flagged["mine", SECOND] != []
+
+
+@pytest.mark.parametrize("asked", [True, False])
+def test_a_run_takes_histories_along_where_the_command_line_asks_for_them(asked, process, downlink, tmp_path):
+    paths = [downlink / f"{name}_uncal.fits" for name in (SECOND, FIRST)]
+    command_line = {"persistence": {"skip": not asked}}
+    summary = process(*paths, out=tmp_path, until="rate", command_line=command_line)
+    assert not summary.failed, summary.endings
+    runs = {name: read(tmp_path / f"{name}_rate.fits").meta.provenance.run for name in (FIRST, SECOND)}
+    names = {name: sorted(item["product"] for item in run["inputs"]) for name, run in runs.items()}
+    assert names[FIRST] == [f"{FIRST}/{'ramp' if asked else 'uncal'}"]
+    assert names[SECOND] == ([f"{FIRST}/persistence", f"{SECOND}/ramp"] if asked else [f"{SECOND}/uncal"])
+    assert (tmp_path / f"{FIRST}_persistence.fits").exists() == asked
