@@ -180,8 +180,9 @@ def busy(overview: Overview, *, waiting_counts: bool = True) -> str:
     waiting_counts : bool, optional
         Whether associations that wait for members are something to do.
     """
-    late = [row for row in overview.readings if row.lag]
-    working = [row for row in late if (row.group, row.topic) not in LOOKS_ON]
+    live = {service.group for service in overview.services if service.live}
+    late = [row for row in overview.readings if row.lag and (row.group in live or not _looks_on(row))]
+    working = [row for row in late if not _looks_on(row)]
     behind = [f"{row.group} has {row.lag} of {row.topic}" for row in working or late]
     if behind:
         return f"there is work left: {', '.join(behind)}"
@@ -192,6 +193,11 @@ def busy(overview: Overview, *, waiting_counts: bool = True) -> str:
     if not overview.still:
         return "events come"
     return _unready(overview.services)
+
+
+def _looks_on(row: Reading) -> bool:
+    """Tell whether a group reads a topic for few events only: where it does not run, it is not late."""
+    return (row.group, row.topic) in LOOKS_ON
 
 
 def idle(overview: Overview) -> bool:

@@ -47,6 +47,7 @@ def _stage(name: str, source: str, target: str, suffix: str) -> Stage:
         name=name, source=source, target=target, pipeline="detector1",
         accepts=lambda exp_type: True, steps=lambda keywords: (),
         outputs=lambda keywords, settings: (suffix,), compute=_compute(suffix),
+        associated=name == "ramp_fit",
     )  # fmt: skip
 
 

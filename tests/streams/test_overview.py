@@ -214,6 +214,15 @@ def test_a_lag_is_something_to_do(done: Pipeline) -> None:
     assert idle(look(done.bus))
 
 
+def test_what_is_only_looked_on_is_nothing_to_do_for_one_that_does_not_run(done: Pipeline) -> None:
+    (association, *_) = done.bus.read("association")
+    done.bus.publish([Outgoing(topic="association", key="other", value=association.value)])
+    done.read("image3", "association")
+    assert busy(look(done.bus)) == "there is work left: ramp_fit has 1 of association"
+    done.record("ramp_fit", "stopped")
+    assert busy(look(done.bus)) == ""
+
+
 def test_a_topic_that_nobody_is_to_read_is_nothing_to_do(done: Pipeline) -> None:
     done.along(done.raw(9), "ramp")
     done.read("detector1", "raw")
