@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from typing import Final
 
-from processors.detector1 import DETECTOR1_MIRI, DETECTOR1_NIR
+from processors.detector1 import DETECTOR1_MIRI, DETECTOR1_NIR, persistence_history
 from processors.guider import guider_cds
 from processors.image2 import IMAGE2
 from processors.image3 import resample, source_catalog
@@ -17,6 +17,7 @@ STEPS: Final[dict[str, Step]] = {
         *DETECTOR1_NIR.steps[:-2],
         *(step for step in DETECTOR1_MIRI.steps if step not in DETECTOR1_NIR.steps),
         *DETECTOR1_NIR.steps[-2:],
+        persistence_history,
         *RAMP_FIT.steps,
         average_integrations,
         guider_cds,

@@ -23,7 +23,7 @@ def read(path: str | Path) -> Product:
 
     Returns
     -------
-    Ramp, Rate, Resampled, Segmentation or Catalogue
+    Ramp, Rate, Resampled, Segmentation, Catalogue or PersistenceHistory
 
     Raises
     ------
@@ -35,6 +35,10 @@ def read(path: str | Path) -> Product:
         from schemas.catalogue_file import read_catalogue
 
         return read_catalogue(path)
+    if str(path).lower().endswith("_persistence.fits"):
+        from schemas.history_file import read_history
+
+        return read_history(path)
     from schemas import reading
 
     return reading.read(path)
@@ -65,7 +69,7 @@ def write(product: Product, path: str | Path) -> str:
         If the folder is not there or cannot be written to.
     """
     from schemas.errors import UsageError
-    from schemas.products import Catalogue
+    from schemas.products import Catalogue, PersistenceHistory
 
     table = isinstance(product, Catalogue)
     if table != str(path).lower().endswith(".ecsv"):
@@ -77,6 +81,10 @@ def write(product: Product, path: str | Path) -> str:
         from schemas.catalogue_file import write_catalogue
 
         return write_catalogue(product, path)
+    if isinstance(product, PersistenceHistory):
+        from schemas.history_file import write_history
+
+        return write_history(product, path)
     from schemas import writing
 
     return writing.write(product, path)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import math
 from collections.abc import Iterable, Mapping
+from datetime import datetime, timedelta
 from typing import Any, Final
 
 DATAMODEL_PATH: Final = {
@@ -71,6 +72,11 @@ SCIENCE_KEYWORDS: Final = (
 )  # fmt: skip
 """Keywords that say what the data are. Only these enter a content digest: others tell how they were made."""
 
+MJD_EPOCH: Final = datetime(1858, 11, 17)
+"""Where modified Julian dates begin."""
+MJD_UNIX: Final = 40587.0
+"""MJD of the beginning of 1970."""
+
 IN_SCIENCE_HEADER: Final = frozenset(
     {
         "RA_REF", "DEC_REF", "V2_REF", "V3_REF", "ROLL_REF", "VPARITY", "V3I_YANG", "VA_SCALE", "VELOSYS",
@@ -92,6 +98,9 @@ REFERENCE_KEYWORD: Final = {
     "reset": "R_RESET",
     "rscd": "R_RSCD",
     "dark": "R_DARK",
+    "trapdensity": "R_TRPDEN",
+    "trappars": "R_TRPPAR",
+    "persat": "R_PERSAT",
     "gain": "R_GAIN",
     "readnoise": "R_READNO",
     "distortion": "R_DISTOR",
@@ -132,6 +141,24 @@ def event_keywords(get: Mapping[str, Any]) -> dict[str, str | int | float | bool
     """
     found: dict[str, Any] = {keyword: get.get(keyword) for keyword in EVENT_KEYWORDS}
     return {k: v for k, v in found.items() if isinstance(v, str | int) or _finite(v)}
+
+
+def began(get: Mapping[str, Any]) -> float | None:
+    """Return when an exposure began, MJD (UTC); None where its keywords do not tell.
+
+    Parameters
+    ----------
+    get : mapping
+        EXPSTART, else DATE-OBS and TIME-OBS.
+    """
+    start = get.get("EXPSTART")
+    if isinstance(start, float) and math.isfinite(start) and start > 0:
+        return start
+    try:
+        moment = datetime.fromisoformat(f"{get['DATE-OBS']}T{get['TIME-OBS']}")
+    except (KeyError, ValueError):
+        return None
+    return (moment.replace(tzinfo=None) - MJD_EPOCH) / timedelta(days=1)
 
 
 def _finite(value: Any) -> bool:

@@ -14,6 +14,7 @@ LEVELS: Final = ("raw", "ramp", "rate", "cal", "combined")
 SUFFIX_LEVEL: Final = {
     "uncal": "raw",
     "ramp": "ramp",
+    "persistence": "ramp",
     "rate": "rate",
     "rateints": "rate",
     "cal": "cal",

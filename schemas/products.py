@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from collections.abc import Sequence
 from dataclasses import dataclass, fields, replace
-from typing import TYPE_CHECKING, Any, Self
+from typing import TYPE_CHECKING, Any, Final, Self
 
 import numpy as np
 from numpy.typing import NDArray
@@ -62,6 +62,36 @@ class Product:
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)
+class PersistenceHistory(Product):
+    """Which pixels of a detector an exposure has left charge in, and when it did so.
+
+    Attributes
+    ----------
+    pixels : structured ndarray (npixel,)
+        Of :data:`HISTORY_COLUMNS`, one row for each pixel that saturated or was bright, in order of y and x.
+    integrations : ndarray of float64 (nint, 2)
+        When each integration began and ended, MJD (UTC).
+    """
+
+    pixels: NDArray[Any]
+    integrations: NDArray[np.float64]
+
+
+HISTORY_COLUMNS: Final = (
+    ("y", "i2"),
+    ("x", "i2"),
+    ("time", "f8"),
+    ("fluence", "f4"),
+    ("integrations", "i4"),
+    ("saturated", "?"),
+)
+"""Of a history's table. Pixels are counted from 0 and from the detector's own corner. ``time`` (MJD, UTC) is
+the end of the group in which the pixel first was saturated or bright, in the last integration in which it
+was so; ``fluence`` (DN) what it would have collected by the end of that one if it could hold everything;
+``integrations`` in how many it was so, that one the last; ``saturated`` whether it saturated in that one."""
+
+
+@dataclass(frozen=True, kw_only=True, eq=False)
 class Ramp(Product):
     """Up-the-ramp samples of an exposure, or of a block of its integrations.
 
@@ -79,6 +109,8 @@ class Ramp(Product):
         Electrons per second that were subtracted as dark current and left their noise.
     first_integration : int
         Index in the exposure of the block's first integration.
+    histories : tuple of PersistenceHistory
+        Of exposures before, for the step `persistence`; in no file of the ramp's.
     """
 
     data: NDArray[Any]
@@ -87,6 +119,7 @@ class Ramp(Product):
     zeroframe: NDArray[Any] | None = None
     average_dark_current: Float32 | None = None
     first_integration: int = 0
+    histories: tuple[PersistenceHistory, ...] = ()
 
     @property
     def shape(self) -> tuple[int, int, int, int]:

@@ -37,7 +37,7 @@ RAMPS: Final = frozenset({"dark", "reset"})
 ERRORS: Final = frozenset({"flat"})
 """Types whose errors some step uses; those of the others are not read."""
 
-TABLES: Final = frozenset({"photom", "apcorr", "refpix", "rscd"})
+TABLES: Final = frozenset({"photom", "apcorr", "refpix", "rscd", "trappars"})
 MODELS: Final = frozenset({"distortion", "filteroffset", "abvegaoffset", "emicorr"})
 
 

@@ -82,6 +82,9 @@ def exposure(
     dark_groups: Annotated[
         int, typer.Option(help="Groups of the dark, at least those of the exposures.")
     ] = 0,
+    persistence: Annotated[
+        bool, typer.Option(help="Traps keep charge from one exposure for the next (near-infrared).")
+    ] = False,
 ) -> None:
     """Simulate exposures: Level-1b files, their truth, the CRDS cache and env.sh."""
     if detectors is not None and not _names(detectors):
@@ -98,6 +101,7 @@ def exposure(
         dithers,
         seed,
         sources,
+        persistence=persistence,
         flicker=flicker,
     )
     write_downlink(request, out, dark_groups, progress=typer.echo)

@@ -68,6 +68,11 @@ SPECIAL: Final[dict[tuple[str, str], tuple[str, ...]]] = {
     ("NIRSPEC", "superbias"): ("DETECTOR", "READPATT"),
     ("NIRSPEC", "refpix"): ("DETECTOR", "READPATT"),
     **{(instrument, "ipc"): ("DETECTOR",) for instrument in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS", "MIRI")},
+    **{
+        (instrument, reftype): ("DETECTOR",)
+        for instrument in ("NIRCAM", "NIRISS", "NIRSPEC", "FGS")
+        for reftype in ("trapdensity", "trappars", "persat")
+    },
 }
 """The same by instrument, where it is another or the type is one that few have."""
 

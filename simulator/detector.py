@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from schemas.dq import DQ
 from simulator.flicker import pink_frame
 from simulator.instruments import BORDER, FULL_SIZE, Detector
+from simulator.persistence import DAY, DENSITY, Traps
 from simulator.readout import Readout
 
 Image = NDArray[np.float32]
@@ -76,6 +77,17 @@ class Maps:
     def reference_pixels(self) -> NDArray[np.bool_]:
         """Pixels that see no light."""
         return np.asarray((self.dq & np.uint32(DQ.REFERENCE_PIXEL)) != 0)
+
+    @property
+    def true_well(self) -> Image:
+        """Linear signal at which the pixel is full, DN."""
+        return linearised(self.well, self)
+
+    @property
+    def traps(self) -> Image:
+        """What the traps hold that a full well exposes, DN."""
+        uneven = 1 + np.float32(0.5) * (self.bias - self.bias.mean()) / np.abs(self.bias).max()
+        return np.where(self.reference_pixels, 0, np.float32(DENSITY) * uneven * self.true_well)
 
     @property
     def saturation(self) -> Image:
@@ -254,7 +266,7 @@ def coupled(signal: Image, sensitive: NDArray[np.bool_]) -> Image:
 
 @dataclass(frozen=True)
 class Electronics:
-    """What the outputs add to a window."""
+    """What the outputs, and the charge in traps, add to a window."""
 
     outputs: int
     amplifier_axis: int
@@ -262,6 +274,8 @@ class Electronics:
     first: int
     """Detector coordinate (0-based) of the window's first pixel along that axis."""
     drifts: bool = True
+    traps: Traps | None = None
+    """Of the exposures before; at the beginning of this one."""
     flicker: float = 0.0
     """1/f noise: DN for each electron that it has in `simulator.flicker`."""
     coupling: bool = False
@@ -305,6 +319,7 @@ def ramp(
     data = np.empty((readout.nints, readout.ngroups, *rate.shape), dtype=np.uint16)
     order = np.argsort(rays.frame, kind="stable")
     sensitive = ~maps.reference_pixels
+    traps = electronics.traps
     for i in range(readout.nints):
         charge = np.zeros(rate.shape, dtype=np.float32)
         reset = maps.bias + np.where(
@@ -315,13 +330,18 @@ def ramp(
         for g in range(readout.ngroups):
             total = np.zeros(rate.shape, dtype=np.float32)
             for frame in readout.frames(g):
-                charge += rng.poisson(light * (readout.tframe * (frame - last))).astype(np.float32)
+                passed = readout.tframe * (frame - last)
+                charge += rng.poisson(light * passed).astype(np.float32)
+                if traps is not None:
+                    charge += rng.poisson(traps.frame(passed)).astype(np.float32)
                 now = hits[(rays.frame[hits] > last) & (rays.frame[hits] <= frame)]
                 np.add.at(
                     charge,
                     (rays.y[now], rays.x[now]),
                     rays.electrons[now] * sensitive[rays.y[now], rays.x[now]],
                 )
+                if traps is not None:
+                    traps.see(charge, passed)
                 read(charge, maps.gain, maps.quadratic, maps.cubic, maps.well, total)
                 if zeroframe is not None and frame == 1:
                     first = reset + _shown(total, electronics, sensitive)
@@ -336,6 +356,9 @@ def ramp(
             noise = maps.read_noise * normal(rng, rate.shape) + _flicker(rate.shape, electronics, rng)
             level += noise / np.float32(np.sqrt(readout.nframes))
             data[i, g] = np.rint(level).clip(0, ADC_LIMIT)
+        if traps is not None:
+            traps.reset()
+            traps.wait(traps.moment + readout.tframe / DAY)
     return data
 
 

@@ -9,8 +9,9 @@ from pathlib import Path
 from schemas.errors import Unprocessable
 from simulator import level1b, truth
 from simulator.crds_cache import CrdsCache
-from simulator.exposure import simulate
+from simulator.exposure import simulate, traps_of
 from simulator.observation import Request, plan, sky
+from simulator.persistence import Traps
 from simulator.references.build import add_exposure, header_of
 
 
@@ -47,13 +48,18 @@ def write_downlink(
     truth.write_catalogue(scene, exposures[0], out / "truth/sources.ecsv")
     cache = CrdsCache(out / "crds_cache")
     paths = []
+    traps: dict[str, Traps | None] = {}
     # One detector after the other: the maps of one are kept, and those of two are 300 MB more.
     for exposure in sorted(exposures, key=lambda exposure: exposure.detector.name):
-        simulated = simulate(exposure, scene)
+        name = exposure.detector.name
+        if name not in traps:
+            traps = {name: traps_of(exposure)}
+        simulated = simulate(exposure, scene, traps[name])
         path = out / f"{exposure.name}_uncal.fits"
         level1b.write(simulated, path)
         truth.write_exposure(simulated, out / f"truth/{exposure.name}_truth.fits")
-        add_exposure(cache, header_of(path), dark_groups, ipc=request.coupling)
+        traps_there = traps[name] is not None
+        add_exposure(cache, header_of(path), dark_groups, ipc=request.coupling, traps=traps_there)
         paths.append(path)
         progress(path.name)
     context = cache.commit()

@@ -12,6 +12,7 @@ from simulator.detector import CR_RATE, CosmicRays, Electronics, Maps, cosmic_ra
 from simulator.geometry import distortion
 from simulator.instruments import bandpass, photmjsr
 from simulator.observation import Exposure
+from simulator.persistence import Traps
 from simulator.references.camera import camera_psf, filter_offset, relative_area
 from simulator.scene import Camera, Scene, render
 from simulator.showers import showers
@@ -67,7 +68,7 @@ def camera_of(exposure: Exposure) -> Camera:
     )
 
 
-def simulate(exposure: Exposure, scene: Scene) -> Simulated:
+def simulate(exposure: Exposure, scene: Scene, traps: Traps | None = None) -> Simulated:
     """Simulate an exposure; its random numbers depend on the request's seed and the exposure's name only.
 
     Parameters
@@ -76,6 +77,8 @@ def simulate(exposure: Exposure, scene: Scene) -> Simulated:
         What to take.
     scene : Scene
         What is on the sky.
+    traps : Traps, optional
+        Of the detector, as the exposures before have left them; followed through this one.
     """
     camera = camera_of(exposure)
     pixels = maps(exposure.detector).cut(exposure.window.slices)
@@ -91,15 +94,21 @@ def simulate(exposure: Exposure, scene: Scene) -> Simulated:
         if wanted := getattr(exposure.request, name):
             own = generator(exposure.request.seed, exposure.name, name)
             rays = together(rays, draw(part.shape, exposure.readout, own, wanted))
-    data = _raw(exposure, pixels, electrons, rays, rng)
+    data = _raw(exposure, pixels, (electrons, traps), rays, rng)
     x, y = camera.to_pixel(scene.ra, scene.dec)
     cal = np.asarray(ideal / camera.relative_area * camera.photmjsr, dtype=np.float32)
     return Simulated(exposure, data, rate, electrons, cal, x, y, _seen(rays, pixels))
 
 
 def _raw(
-    exposure: Exposure, pixels: Maps, electrons: Image, rays: CosmicRays, rng: np.random.Generator
+    exposure: Exposure,
+    pixels: Maps,
+    charge: tuple[Image, Traps | None],
+    rays: CosmicRays,
+    rng: np.random.Generator,
 ) -> NDArray[np.uint16]:
+    """Return the raw ramps of electrons per second and of what comes out of traps."""
+    electrons, traps = charge
     camera, part = exposure.detector, exposure.window
     if camera.mid_infrared:
         place = midinfrared.Placement(
@@ -114,8 +123,19 @@ def _raw(
         drifts=_corrected(pixels),
         flicker=exposure.request.flicker / camera.gain,
         coupling=exposure.request.coupling,
+        traps=traps,
     )
+    if traps is not None:
+        traps.wait(exposure.start)
     return ramp(electrons, pixels, exposure.readout, electronics, rays, rng)
+
+
+def traps_of(exposure: Exposure) -> Traps | None:
+    """Return the traps that an exposure's detector has before the first one, empty; None if it has none."""
+    if not exposure.request.persistence or exposure.detector.mid_infrared:
+        return None
+    pixels = maps(exposure.detector).cut(exposure.window.slices)
+    return Traps(pixels.traps * pixels.gain, pixels.true_well * pixels.gain)
 
 
 def _corrected(pixels: Maps) -> bool:

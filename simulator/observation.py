@@ -62,6 +62,8 @@ class Request:
     """Amplitude of the interference that disturbs MIRI, DN."""
     snowballs: float = 0.0
     """Large events per pixel and second."""
+    persistence: bool = False
+    """Whether traps of near-infrared detectors keep charge from one exposure to the next."""
     flicker: float = 0.0
     """1/f noise of the near-infrared detectors, relative to what `simulator.flicker` says is typical."""
     showers: float = 0.0

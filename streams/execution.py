@@ -164,7 +164,7 @@ def _version(distribution: str) -> str:
 
 def _association_cards(run: Run, store: Store) -> dict[str, Any]:
     """Return the cards that JWST's products carry from stage 2 on."""
-    if isinstance(run.event, AssociationEvent):
+    if isinstance(run.event, AssociationEvent) and run.stage.source == "association":
         return association_cards(stored_association(run.event, store), run.name)
     return association_cards(None, run.name) if run.stage.target == "cal" else {}
 
@@ -200,7 +200,7 @@ def event_of(run: Run, manifest: Manifest, outcome: str, tools: Tools) -> Produc
         generation=event.generation,
         campaign=event.campaign,
         recipe=event.recipe,
-        handler=handler_after(run.stage.target, event.exp_type, recipe),
+        handler=handler_after(run.stage.target, event.exp_type, recipe, event.keywords),
         keywords=keywords,
         product=manifest.primary.artifact,
         manifest=manifest_artifact(manifest, tools.store),

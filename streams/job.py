@@ -15,7 +15,7 @@ from processors.pipelines import Settings
 from schemas.events import Artifact, Input, Name
 from schemas.meta import Meta, Provenance
 from schemas.naming import product_filename
-from schemas.products import Catalogue, Product
+from schemas.products import Catalogue, PersistenceHistory, Product
 from schemas.reading import ProductFile
 from schemas.references import References
 from schemas.writing import ProductWriter, write
@@ -100,6 +100,10 @@ class Job:
                 from schemas.catalogue_file import write_catalogue
 
                 content = write_catalogue(product, path)
+            elif isinstance(product, PersistenceHistory):
+                from schemas.history_file import write_history
+
+                content = write_history(product, path)
             else:
                 content = write(product, path)
         self._add(suffix, path, content, product.meta)

@@ -10,7 +10,7 @@ from typing import Final
 
 from streams.bus import Bus, Position
 from streams.roster import Service, services
-from streams.topics import ASSOCIATION, FAILURES, MEMBERS, PLAN, READERS, SETTLED, is_dead_letters
+from streams.topics import ASSOCIATION, FAILURES, LOOKS_ON, MEMBERS, PLAN, READERS, SETTLED, is_dead_letters
 
 WINDOW: Final = 60.0
 """Seconds over which rates are taken."""
@@ -180,7 +180,9 @@ def busy(overview: Overview, *, waiting_counts: bool = True) -> str:
     waiting_counts : bool, optional
         Whether associations that wait for members are something to do.
     """
-    behind = [f"{row.group} has {row.lag} of {row.topic}" for row in overview.readings if row.lag]
+    late = [row for row in overview.readings if row.lag]
+    working = [row for row in late if (row.group, row.topic) not in LOOKS_ON]
+    behind = [f"{row.group} has {row.lag} of {row.topic}" for row in working or late]
     if behind:
         return f"there is work left: {', '.join(behind)}"
     if overview.in_work:

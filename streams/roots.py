@@ -3,7 +3,8 @@
 from __future__ import annotations
 
 import hashlib
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
+from typing import Any, Final
 
 from schemas.associations import Association, AssociationProduct, Member
 from schemas.events import (
@@ -16,6 +17,7 @@ from schemas.events import (
     RecipeReference,
 )
 from schemas.recipe import Recipe
+from streams.associator.companions import looks_back
 from streams.associator.emissions import shared_keywords
 from streams.associator.plans import plan_from
 from streams.inputs import InputAssociation, InputProduct
@@ -23,6 +25,9 @@ from streams.recipes import freeze
 from streams.stages import next_stage
 from streams.store import Store
 from streams.stored_associations import TABLE
+
+ASSOCIATOR: Final = "associator"
+"""Handler of what goes on by way of the associator only, so that no other service takes it before."""
 
 
 class Roots:
@@ -76,7 +81,9 @@ class Roots:
             recipe=self.reference,
             keywords=item.keywords,
             product=artifact or item.artifact,
-            handler=handler_after(item.level, str(item.keywords.get("EXP_TYPE", "")), self._recipe),
+            handler=handler_after(
+                item.level, str(item.keywords.get("EXP_TYPE", "")), self._recipe, item.keywords
+            ),
         )
 
     def plans(self, products: Iterable[InputProduct]) -> list[PlanEvent]:
@@ -160,8 +167,22 @@ def handler_of(stage: str, recipe: Recipe) -> str:
     return handler.service if handler else "builtin"
 
 
-def handler_after(topic: str, exp_type: str, recipe: Recipe) -> str:
-    """Return who is to take what is published on a topic, for exposures of a type."""
+def handler_after(
+    topic: str, exp_type: str, recipe: Recipe, keywords: Mapping[str, Any] | None = None
+) -> str:
+    """Return who is to take what is published on a topic, for exposures of a type.
+
+    Parameters
+    ----------
+    topic, exp_type : str
+        The topic and the type.
+    recipe : Recipe
+        With its handlers.
+    keywords : mapping of str to scalar, optional
+        Of the exposure: the associator takes a ramp that waits for others, and hands it on with them.
+    """
+    if topic == "ramp" and keywords and looks_back(keywords, recipe):
+        return ASSOCIATOR
     following = next_stage(topic, exp_type)
     return handler_of(following.name, recipe) if following else "builtin"
 

@@ -48,12 +48,15 @@ what can be replayed is known from them."""
 
 READERS: Final[Mapping[str, tuple[str, ...]]] = {
     "detector1": ("raw",),
-    "ramp_fit": ("ramp",),
+    "ramp_fit": ("ramp", ASSOCIATION),
     "image2": ("rate",),
-    "associator": (PLAN, "cal", FAILURES, MEMBERS),
+    "associator": (PLAN, "raw", "ramp", "cal", FAILURES, MEMBERS),
     "image3": (ASSOCIATION,),
 }
 """What each consumer group reads, in the order of the road; written out, as the stages load the science."""
+
+LOOKS_ON: Final = frozenset({("associator", "raw"), ("associator", "ramp"), ("ramp_fit", ASSOCIATION)})
+"""Group and topic of what is read for few events, of exposures with persistence on; others do the work."""
 
 
 def changelogs() -> tuple[Topic, ...]:

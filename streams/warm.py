@@ -103,7 +103,8 @@ def exposure(case: Case) -> Ramp:
         "EXP_TYPE": "MIR_IMAGE" if case.instrument == "MIRI" else "NIS_IMAGE",
         "SUBARRAY": "WARM", "READPATT": "FASTR1" if case.instrument == "MIRI" else "RAPID",
         "NOUTPUTS": case.amplifiers, "NFRAMES": case.frames, "FRMDIVSR": case.frames + 1, "GROUPGAP": 0,
-        "TFRAME": 10.0, "TGROUP": 20.0, "NGROUPS": ngroup, "NINTS": nint, "SUBSTRT1": 1, "SUBSTRT2": 1,
+        "TFRAME": 10.0, "TGROUP": 20.0, "NGROUPS": ngroup, "NINTS": nint, "EXPSTART": 60000.0,
+        "EFFINTTM": 20.0 * ngroup, "SUBSTRT1": 1, "SUBSTRT2": 1,
         "SUBSIZE1": nx, "SUBSIZE2": ny, "FASTAXIS": 1, "SLOWAXIS": 2,
     }  # fmt: skip
     return Ramp(
@@ -167,6 +168,7 @@ def _stage_1(case: Case) -> None:
     from processors.detector1 import detector1_of
     from processors.options import validated
     from processors.ramp_fit import RAMP_FIT, Average
+    from processors.ramp_fit.persistence import PersistenceOptions
     from processors.steps import StepSettings
 
     raw = exposure(case)
@@ -178,6 +180,7 @@ def _stage_1(case: Case) -> None:
         if step.name in given
     }
     settings["clean_flicker_noise"] = StepSettings()  # off unless asked for; rates are cleaned by its kernels
+    settings["persistence"] = StepSettings(options=PersistenceOptions(flag_own=True))
     found = references(case.frames)
     ramps = pipeline.stream(_blocks(raw, case.block), found, settings)
     average = Average(found)

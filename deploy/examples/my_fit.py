@@ -4,6 +4,7 @@ import hashlib
 import json
 import os
 import sys
+import zlib
 from pathlib import Path
 from urllib.parse import unquote, urlparse
 
@@ -12,11 +13,12 @@ import numpy as np
 from astropy.io import fits
 from kafka import KafkaConsumer, KafkaProducer, OffsetAndMetadata, TopicPartition
 
-NAME, VERSION = "my-fit", "2"
+NAME, VERSION = "my-fit", "3"
+TOPICS = ("ramp", "association")  # where a recipe has persistence on, ramps come with histories, associated
 INHERITED = ("line", "name", "generation", "campaign", "recipe", "keywords")
 
 
-def fit(ramp_file, rate_file):
+def fit(ramp_file, histories, rate_file):
     """Fit a line to the groups of each pixel up to the first jump, its error from the scatter about it."""
     with fits.open(ramp_file) as ramp:
         data, flags = ramp["SCI"].data.astype("f8"), ramp["GROUPDQ"].data
@@ -35,28 +37,53 @@ def fit(ramp_file, rate_file):
         ramp[0].header.update(DATAMODL="ImageModel", FILENAME=Path(ramp_file).name.replace("_ramp", "_rate"))
         ramp["SCI"].header["BUNIT"] = "DN/s"
         hdus = [fits.PrimaryHDU(header=ramp[0].header), fits.ImageHDU(rate.astype("f4"), ramp["SCI"].header)]
-        hdus += [fits.ImageHDU(ramp["PIXELDQ"].data | lost.astype("u4"), name="DQ")]
+        dq = ramp["PIXELDQ"].data | lost.astype("u4")
+        for pixels in (fits.getdata(history, "PIXELS") for history in histories):
+            y, x = pixels["y"] - ramp[0].header["SUBSTRT2"] + 1, pixels["x"] - ramp[0].header["SUBSTRT1"] + 1
+            seen = (y >= 0) & (y < dq.shape[0]) & (x >= 0) & (x < dq.shape[1])
+            dq[y[seen], x[seen]] |= 32  # persistence of the exposures before
+        hdus += [fits.ImageHDU(dq, name="DQ")]
         hdus += [fits.ImageHDU(p.astype("f4"), name=n) for n, p in planes.items()]
         fits.HDUList(hdus).writeto(rate_file, output_verify="silentfix", overwrite=True)
 
 
+def path_of(uri):
+    """Return where a file lies."""
+    return Path(unquote(urlparse(uri).path))
+
+
+def inputs_of(event):
+    """Return what a rate is made from: a ramp, and what else an association names."""
+    if event["kind"] == "association":
+        (product,) = json.loads(path_of(event["association"]["uri"]).read_text())["products"]
+        return [
+            {"role": one["exptype"], **{field: one[field] for field in ("identity", "digest", "uri")}}
+            for one in product["members"]
+        ]
+    ramp, identity = event["product"], f"{event['line']}/{event['name']}/{event['suffix']}"
+    digest = ramp["content"] or ramp["sha256"]
+    return [{"role": "science", "identity": identity, "digest": digest, "uri": ramp["uri"]}]
+
+
 def answer(event, store):
     """Make the rate of a ramp, once for each run key, and return the event that says so."""
-    ramp = event["product"]
-    run_key = hashlib.sha256(json.dumps([NAME, VERSION, ramp["sha256"], event["name"]]).encode()).hexdigest()
+    inputs = inputs_of(event)
+    read = sorted((one["role"], one["digest"]) for one in inputs)
+    run_key = hashlib.sha256(json.dumps([NAME, VERSION, read, event["name"]]).encode()).hexdigest()
     rate_file = store / NAME / run_key / f"{event['name']}_rate.fits"
     if not rate_file.exists():
         rate_file.parent.mkdir(parents=True, exist_ok=True)
-        fit(unquote(urlparse(ramp["uri"]).path), part := rate_file.with_suffix(f".{os.getpid()}.part"))
+        files = [(one["role"], path_of(one["uri"])) for one in inputs]
+        histories = [path for role, path in files if role == "persistence"]
+        fit(dict(files)["science"], histories, part := rate_file.with_suffix(f".{os.getpid()}.part"))
         os.replace(part, rate_file)
     made = rate_file.read_bytes()
-    digest, identity = ramp["content"] or ramp["sha256"], f"{event['line']}/{event['name']}/{event['suffix']}"
     return {field: event[field] for field in INHERITED} | {
         "kind": "product", "topic": "rate", "suffix": "rate", "stage": "ramp_fit", "run_key": run_key,
         "handler": "builtin",  # who is to take it: calstream's next stage
         "product": {"uri": rate_file.as_uri(), "size": len(made), "sha256": hashlib.sha256(made).hexdigest()},
-        "inputs": [{"role": "science", "identity": identity, "digest": digest, "uri": ramp["uri"]}],
-        "input_count": 1,
+        "inputs": inputs if event["kind"] == "product" else [], "association": event.get("association"),
+        "input_count": len(inputs),
     }  # fmt: skip
 
 
@@ -64,7 +91,7 @@ def main(server, store, schema_file):
     """Answer events, each with its answer in one transaction, until stopped."""
     schema = json.loads(Path(schema_file).read_text())
     consumer = KafkaConsumer(
-        "ramp", bootstrap_servers=server, group_id=NAME, enable_auto_commit=False,
+        *TOPICS, bootstrap_servers=server, group_id=NAME, enable_auto_commit=False,
         auto_offset_reset="earliest", isolation_level="read_committed",
     )  # fmt: skip
     producer = KafkaProducer(bootstrap_servers=server, transactional_id=NAME, retry_backoff_ms=10)
@@ -75,9 +102,10 @@ def main(server, store, schema_file):
         producer.begin_transaction()
         if said:
             jsonschema.validate(said, schema)
-            # One partition count for all topics, and the same key: the same partition.
-            producer.send("rate", json.dumps(said).encode(), record.key, partition=record.partition).get(60)
-        done = {TopicPartition("ramp", record.partition): OffsetAndMetadata(record.offset + 1, "", -1)}
+            key = said["name"].encode()
+            partition = zlib.crc32(key) % len(consumer.partitions_for_topic(record.topic))  # as all do
+            producer.send("rate", json.dumps(said).encode(), key, partition=partition).get(60)
+        done = {TopicPartition(record.topic, record.partition): OffsetAndMetadata(record.offset + 1, "", -1)}
         producer.send_offsets_to_transaction(done, consumer.group_metadata())
         producer.commit_transaction()
         if said:

@@ -20,6 +20,7 @@ from processors.detector1.ipc import ipc
 from processors.detector1.jump import jump
 from processors.detector1.lastframe import lastframe
 from processors.detector1.linearity import linearity
+from processors.detector1.persistence_history import HistoryMaker, persistence_history
 from processors.detector1.refpix import refpix
 from processors.detector1.reset import reset
 from processors.detector1.rscd import rscd
@@ -78,6 +79,7 @@ def detector1_of(keywords: Mapping[str, Any]) -> Pipeline:
 __all__ = [
     "DETECTOR1_MIRI",
     "DETECTOR1_NIR",
+    "HistoryMaker",
     "charge_migration",
     "clean_flicker_noise",
     "dark_current",
@@ -89,6 +91,7 @@ __all__ = [
     "jump",
     "lastframe",
     "linearity",
+    "persistence_history",
     "refpix",
     "reset",
     "rscd",

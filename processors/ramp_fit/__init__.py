@@ -9,8 +9,9 @@ from processors.ramp_fit.average import Average, average_integrations, without_i
 from processors.ramp_fit.clean_flicker_noise_rate import clean_flicker_noise_rate
 from processors.ramp_fit.fit import ramp_fit
 from processors.ramp_fit.gain_scale import gain_scale
+from processors.ramp_fit.persistence import persistence
 
-RAMP_FIT = Pipeline("ramp_fit", (ramp_fit, gain_scale, clean_flicker_noise_rate))
+RAMP_FIT = Pipeline("ramp_fit", (persistence, ramp_fit, gain_scale, clean_flicker_noise_rate))
 
 __all__ = [
     "RAMP_FIT",
@@ -18,6 +19,7 @@ __all__ = [
     "average_integrations",
     "clean_flicker_noise_rate",
     "gain_scale",
+    "persistence",
     "ramp_fit",
     "without_integrations",
 ]

@@ -51,6 +51,7 @@ from schemas.dq import DQ
 
 NO_GAIN = np.uint32(DQ.NO_GAIN_VALUE)
 LARGEST = float(np.finfo(np.float32).max)
+PERSISTENCE = np.uint8(DQ.PERSISTENCE)
 SLOPE, VAR_P, VAR_R, CHI2, FAINT, BRIGHT, NDIFF = range(7)
 
 
@@ -230,7 +231,7 @@ def _write(fit: Any, y: int, x: int, out: Any) -> None:
 @kernel
 def _pixel_flags(seen: np.uint8, gain: float, readnoise: float) -> np.uint32:
     """Flags of a pixel from its groups' and from its references."""
-    flags = np.uint32(seen & (SAT | JUMP))
+    flags = np.uint32(seen & (SAT | JUMP | PERSISTENCE))
     if not (gain > 0.0 and np.isfinite(gain)):
         flags |= NO_GAIN | np.uint32(DNU)
     if not (readnoise > 0.0 and np.isfinite(readnoise)):

@@ -16,7 +16,7 @@ from processors.recipes.effective import (
     explain,
     unknown_crds_parameters,
 )
-from processors.recipes.layers import BUILTIN, OVERRIDE, RECIPE, applies, builtin, merged
+from processors.recipes.layers import BUILTIN, OVERRIDE, RECIPE, applies, asks_for, builtin, merged
 from processors.recipes.settings import command_line, parse_set
 
 __all__ = [
@@ -28,6 +28,7 @@ __all__ = [
     "RECIPE",
     "Row",
     "applies",
+    "asks_for",
     "builtin",
     "command_line",
     "effective",

@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 from typing import Any, Final
 
 from processors.options import Options, suggestion, validated
-from processors.recipes.layers import OVERRIDE, layers, merged
+from processors.recipes.layers import OVERRIDE, SERVES, asked_for, layers, merged
 from processors.recipes.settings import OVERRIDE_PREFIX
 from processors.steps import Step, StepSettings, replacement
 from schemas.errors import UsageError
@@ -114,7 +114,8 @@ def effective(
     found = (crds_parameters or {}) if merged(recipe).crds_parameters else {}
     result = {}
     for name, step in steps.items():
-        given = [_Layer(origin, True, table.get(name, {})) for origin, table in below]
+        given = _asked(name, [table for _, table in (*below, *above, (COMMAND_LINE, command_line or {}))])
+        given += [_Layer(origin, True, table.get(name, {})) for origin, table in below]
         given.append(_Layer(CRDS, True, _usable(step, found.get(name, {}))[0]))
         given += [_Layer(origin, False, table.get(name, {})) for origin, table in above]
         given.append(_Layer(COMMAND_LINE, False, (command_line or {}).get(name, {})))
@@ -164,6 +165,13 @@ def _rows(name: str, settings: StepSettings, step: Step) -> list[Row]:
         value = getattr(options, parameter)
         rows.append(Row(name, parameter, value, unit, origin, declared.description or ""))
     return rows
+
+
+def _asked(name: str, tables: list[StepTable]) -> list[_Layer]:
+    """Return the layer of a step that is asked for together with another."""
+    if name not in SERVES or not asked_for(tables, SERVES[name]):
+        return []
+    return [_Layer(DEFAULT, True, {"skip": False})]
 
 
 def _check_names(table: StepTable, names: set[str]) -> None:

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 from functools import cache
 from importlib import resources
 from typing import Any, Final
@@ -35,6 +35,9 @@ FRIENDLY: Final = {
     "grating": "GRATING",
 }
 """What an override may call a FITS keyword."""
+
+SERVES: Final = {"persistence_history": "persistence"}
+"""Steps that are asked for together with another, which needs what they make."""
 
 _KEYWORDS: Final = frozenset((*EVENT_KEYWORDS, *SCIENCE_KEYWORDS))
 
@@ -134,6 +137,31 @@ def layers(recipe: Recipe, keywords: Mapping[str, Any]) -> tuple[list[Layer], li
             if applies(item.when, keywords)
         ]
     return below, above
+
+
+def asks_for(recipe: Recipe, name: str, keywords: Mapping[str, Any]) -> bool:
+    """Tell whether a recipe asks for a step that is off unless asked for: ``skip: false``.
+
+    Parameters
+    ----------
+    recipe : Recipe
+        As written; what CRDS says of the step does not count.
+    name : str
+        Of the step.
+    keywords : mapping of str to object
+        FITS keywords of the exposure.
+    """
+    below, above = layers(recipe, keywords)
+    return asked_for([table for _, table in (*below, *above)], name)
+
+
+def asked_for(tables: Iterable[StepTable], name: str) -> bool:
+    """Tell the same of tables, the weakest first."""
+    every = list(tables)
+    said = [table[name]["skip"] for table in every if "skip" in table.get(name, {})]
+    if not said and name in SERVES:
+        return asked_for(every, SERVES[name])
+    return bool(said) and said[-1] is False
 
 
 def _joined(*tables: StepTable) -> dict[str, dict[str, Any]]:

@@ -33,7 +33,9 @@ _NEEDED = (
 )
 
 
-def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0, ipc: bool = False) -> None:
+def add_exposure(
+    cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0, ipc: bool = False, traps: bool = False
+) -> None:
     """Add what one exposure needs and the cache lacks; `cache.commit` makes it visible.
 
     Parameters
@@ -48,6 +50,8 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0,
     ipc : bool
         Whether there is a reference for the coupling of neighbours, which simulated detectors lack unless
         asked.
+    traps : bool
+        Whether there are references for persistence, likewise.
 
     Raises
     ------
@@ -70,6 +74,9 @@ def add_exposure(cache: CrdsCache, header: dict[str, Any], dark_groups: int = 0,
     if camera_.mid_infrared:
         _add(cache, camera_, ("rscd", "fits"), mid_infrared.write_rscd)
         _add(cache, camera_, ("emicorr", "asdf"), mid_infrared.write_emicorr)
+    if traps:
+        for reftype in ("trapdensity", "persat", "trappars"):
+            _add(cache, camera_, (reftype, "fits"), partial(pixels.write, reftype))
     for reftype in ("dark", "reset") if camera_.mid_infrared else ("dark",):
         _add_groups(cache, reftype, camera_, header, dark_groups)
     pair = wheel_pair(header, camera_)

@@ -12,6 +12,7 @@ from schemas.dq import DQ
 from simulator import irs2 as interleaving
 from simulator.detector import COUPLING, Maps, maps
 from simulator.instruments import Detector
+from simulator.persistence import FAMILIES
 from simulator.readout import Readout
 from simulator.references.files import About, definitions, frame_keywords, image, write_fits
 
@@ -20,7 +21,7 @@ TYPES = ("mask", "saturation", "superbias", "linearity", "gain", "readnoise")
 
 
 def write(reftype: str, detector: Detector, path: Path, *, irs2: bool = False) -> None:
-    """Write one of `TYPES`, or ``ipc`` or ``refpix``, for a detector.
+    """Write one of `TYPES`, ``ipc``, ``refpix``, or one of those for persistence, for a detector.
 
     Parameters
     ----------
@@ -138,7 +139,27 @@ def _stretch(pixels: Maps) -> Any:
     return 1 + sensitive * pixels.bias * (2 * pixels.quadratic + 3 * pixels.cubic * pixels.bias)
 
 
+def _trapdensity(pixels: Maps) -> tuple[str, str, list[Any]]:
+    return "TrapDensityModel", "Charge that the traps of a full well hold, DN", _image_and_flags(pixels.traps)
+
+
+def _persat(pixels: Maps) -> tuple[str, str, list[Any]]:
+    return "PersistenceSatModel", "Full well, DN", _image_and_flags(pixels.true_well)
+
+
+def _image_and_flags(data: Any) -> list[Any]:
+    return [image("SCI", data), image("DQ", np.zeros(data.shape, np.uint32)), definitions()]
+
+
+def _trappars(pixels: Maps) -> tuple[str, str, list[Any]]:
+    description = "How families of traps capture charge and let go of it"
+    return "TrapParsModel", description, [fits.BinTableHDU(FAMILIES, name="TRAPPARS")]
+
+
 _CONTENT = {
+    "trapdensity": _trapdensity,
+    "persat": _persat,
+    "trappars": _trappars,
     "ipc": _ipc,
     "mask": _mask,
     "saturation": _saturation,

@@ -10,6 +10,8 @@ among those that count.
   it; the others are taken as they are. So redoing one detector with another flat gives a mosaic of all
   detectors, and a replay that failed leaves the product that was there before.
 
+What a group about one exposure takes along counts whatever its recipe: a history is no worse for that.
+
 The association is processed under the recipe of its newest news; members that were made under another one are
 named with it in ``calstream_recipes``. Lines never mix: a state knows one line only.
 """
@@ -20,14 +22,22 @@ import math
 from collections.abc import Callable, Iterable, Iterator
 from dataclasses import dataclass
 from functools import cached_property
+from typing import Final
 
 from schemas.canonical import digest
 from schemas.events import RecipeReference
 from streams.associator.rules import Place, Rule
-from streams.associator.state import Arrival, Exposure, Group, Setback, State
+from streams.associator.state import INGESTED, Arrival, Exposure, Group, Setback, State
 
 News = Arrival | Setback
 """What can happen to an exposure."""
+
+
+PROMISES: Final = frozenset({"", INGESTED})
+"""Plans of what comes with the stream: the standing one, and what has been ingested."""
+
+WAIT: Final = 1800.0
+"""Longest wait, in seconds, of an exposure that is there for others that it takes along."""
 
 
 @dataclass(frozen=True)
@@ -66,6 +76,8 @@ class Draft:
         Campaign of the newest arrival or failure.
     unfinished : bool
         Whether that campaign has members of the group that are not through.
+    about : Arrival, optional
+        The product of the one exposure that it is about, if it is about one; its recipe is the draft's.
     """
 
     members: tuple[tuple[str, Arrival], ...]
@@ -75,6 +87,7 @@ class Draft:
     planned: bool
     leading: str
     unfinished: bool
+    about: Arrival | None = None
 
     @property
     def newest(self) -> Arrival:
@@ -93,6 +106,9 @@ class Draft:
         """Return a digest of all that would be said; empty when there are no members."""
         if not self.members:
             return ""
+        if self.about is not None:  # what it waits for is nothing to be said again
+            who = self.recipe and self.recipe.digest
+            return digest([[(r, a.identity, a.digest, a.uri, a.generation) for r, a in self.members], who])
         members = [
             (role, a.identity, a.digest, a.uri, a.generation, a.recipe.digest) for role, a in self.members
         ]
@@ -115,37 +131,54 @@ def assemble(state: State, group: Group) -> Draft:
     news.extend(setback for _, setback in setbacks)
     lead = max(news, key=_newness, default=None)
     recipe, leading = (lead.recipe, lead.campaign) if lead else (None, "")
-    counts = _era(news)
+    counts = _era(news) if not group.about else _any
     members = tuple(
         sorted(
             (member for _, exposure in exposures for member in _members(exposure, group, counts)),
             key=lambda member: (member[1].name, member[1].suffix, member[0]),
         )
     )
-    there = {arrival.name for _, arrival in members}
+    one = next((arrival for _, arrival in members if arrival.name == group.about), None)
+    if group.about and one is None:
+        members = ()  # it has nothing to say yet
+    there = {arrival.name for _, arrival in members} | _settled(exposures, group)
     failed: dict[str, Setback] = {}
     for name, setback in sorted(setbacks, key=lambda item: item[1].rank):
         if counts(setback) and name not in there:
             failed[name] = setback
-    expected = {name for name, exposure in at_home if "" in exposure.expected}
+    expected = {name for name, exposure in at_home if not exposure.expected.keys().isdisjoint(PROMISES)}
     return Draft(
         members=members,
         failed=tuple(sorted(failed.items())),
         missing=tuple(sorted(expected - there - failed.keys())),
-        recipe=recipe,
+        recipe=one.recipe if one else recipe,
         planned=bool(expected),
         leading=leading,
         unfinished=any(leading in e.expected and leading not in e.through for _, e in at_home if leading),
+        about=one,
     )
 
 
 def due(draft: Draft, group: Group, state: State, patience: Patience) -> float:
     """Return the time from which a draft may go out; minus infinity for at once."""
     if draft.missing or draft.unfinished:
-        return group.first + patience.deadline
+        return group.first + (min(WAIT, patience.deadline) if group.about else patience.deadline)
+    if group.about:
+        return -math.inf
     if draft.leading not in state.plans or not (draft.planned or draft.leading):
         return group.last + patience.quiet
     return -math.inf
+
+
+def _settled(exposures: Iterable[tuple[str, Exposure]], group: Group) -> set[str]:
+    """Return exposures whose ramps are there: no member will come of them that is not there too."""
+    if not group.about:
+        return set()
+    return {name for name, e in exposures if any(a.suffix == "ramp" for a in e.arrivals.values())}
+
+
+def _any(item: News) -> bool:
+    return True
 
 
 def _era(news: Iterable[News]) -> Callable[[News], bool]:

@@ -32,9 +32,24 @@ class Associator:
         self._parked: dict[tuple[str, str], str] = {}
         self._load: Callable[[str], State] = _nowhere
 
-    def take(self, message: ProductEvent | FailureEvent | Expectation, now: float) -> Reduced:
-        """Return what there is to say after a message, and the state that changed."""
-        return self._reduce(route(message), message, now)
+    def take(
+        self,
+        message: ProductEvent | FailureEvent | Expectation,
+        now: float,
+        whose: tuple[str, str] | None = None,
+    ) -> Reduced:
+        """Return what there is to say after a message, and the state that changed.
+
+        Parameters
+        ----------
+        message : ProductEvent, FailureEvent or Expectation
+            What happened.
+        now : float
+            Seconds since 1970.
+        whose : (str, str), optional
+            Line and address of the state; those of the program when absent.
+        """
+        return self._reduce(whose or route(message), message, now)
 
     def tick(self, now: float) -> list[Reduced]:
         """Return what there is to say at a time, by line and program."""

@@ -73,7 +73,9 @@ def emission(state: State, group: Group, rule: Rule, draft: Draft) -> Emission:
         generation=draft.newest.generation,
         campaign=draft.newest.campaign,
         recipe=draft.recipe,
-        keywords=shared_keywords(arrival.keywords for _, arrival in draft.members),
+        keywords=draft.about.keywords
+        if draft.about
+        else shared_keywords(a.keywords for _, a in draft.members),
         completeness=draft.completeness,
     )
 

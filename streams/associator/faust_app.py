@@ -15,7 +15,7 @@ from typing import Any, Final, TypeVar
 import structlog
 
 from schemas.errors import CalstreamError, Retriable, Unprocessable
-from schemas.events import FailureEvent, PlanEvent, ProductEvent
+from schemas.events import Event, FailureEvent, PlanEvent, ProductEvent
 from streams.associator.faust_making import make_app, message_of
 from streams.associator.tables import Desks, forwarded, in_order, tick
 from streams.bus import Message, Outgoing
@@ -232,11 +232,17 @@ class AssociatorApp:
                 letters.append(Desks.letter(message, error))
                 continue
             if isinstance(event, PlanEvent | ProductEvent | FailureEvent):
-                out = forwarded(message, event)
-                sent.append(self._send(out, partition_of(out.key, self._partitions)))
+                for address in await self._addresses(event):
+                    out = forwarded(message, event, address)
+                    sent.append(self._send(out, partition_of(out.key, self._partitions)))
         await asyncio.gather(*sent)
         if letters:
             await self._surely(lambda: asyncio.to_thread(self._publish, letters, self.open))
+
+    async def _addresses(self, event: Event) -> list[str]:
+        assert self._desks is not None
+        desks = self._desks
+        return await self._surely(lambda: asyncio.to_thread(desks.addresses, event))
 
     async def _send(self, out: Outgoing, partition: int) -> None:
         """Send a message to the reducer, and wait until it is safe."""

@@ -7,8 +7,13 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
+from schemas.keywords import began
+
 Keywords = Mapping[str, Any]
 """FITS keywords of an exposure."""
+
+NAME: Final = "calstream name"
+"""Under which an exposure's name stands among its keywords; no FITS keyword looks like that."""
 
 UNDEFINED: Final = frozenset({"", "null", "none", "--", "n", "f", "false", "n/a"})
 """Values by which a keyword says that it does not apply."""
@@ -94,6 +99,22 @@ def subarray(keywords: Keywords) -> str:
     return part(keywords, "SUBARRAY")
 
 
+def detector(keywords: Keywords) -> str:
+    """Return DETECTOR in lower case; empty when it is undefined."""
+    return part(keywords, "DETECTOR")
+
+
+def exposure(keywords: Keywords) -> str:
+    """Return the exposure's name, which whoever asks adds to the keywords."""
+    return str(keywords.get(NAME, ""))
+
+
+def beginning(keywords: Keywords) -> str:
+    """Return when the exposure began, MJD; empty when nothing tells."""
+    start = began(keywords)
+    return "" if start is None else f"{start:.9f}"
+
+
 FIELDS: Final[Mapping[str, tuple[Callable[[Keywords], str], str]]] = {
     "program": (program, "PROGRAM"),
     "candidate": (observation, "OBSERVTN"),
@@ -102,6 +123,9 @@ FIELDS: Final[Mapping[str, tuple[Callable[[Keywords], str], str]]] = {
     "filter": (filter_, "FILTER"),
     "pupil": (pupil, "PUPIL"),
     "subarray": (subarray, "SUBARRAY"),
+    "detector": (detector, "DETECTOR"),
+    "exposure": (exposure, "FILENAME"),
+    "began": (beginning, "DATE-OBS"),
 }
 """Field of a group key: how it is made from keywords, and the keyword to name when it is undefined."""
 

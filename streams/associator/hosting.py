@@ -29,8 +29,8 @@ from streams.store import Store
 from streams.topics import ASSOCIATOR_STATE, FAILURES, PLAN
 
 GROUP: Final = "associator"
-SOURCES: Final = (PLAN, "cal", FAILURES)
-"""What it reads."""
+SOURCES: Final = (PLAN, "raw", "ramp", "cal", FAILURES)
+"""What it reads, and the order in which it takes what has come together: what is to come before what is."""
 
 KEPT: Final = 200
 """Exposures of which more than that are not kept in memory, but for those of programs that are at work."""
@@ -178,7 +178,7 @@ class HostedAssociator:
         """Return what follows from messages, and the dead letters of those that cannot be taken."""
         reduced: list[Reduced] = []
         letters: list[Outgoing] = []
-        for message in messages:
+        for message in sorted(messages, key=lambda message: SOURCES.index(message.topic)):
             try:
                 reduced.extend(self._take(message))
             except Retriable:
@@ -191,6 +191,5 @@ class HostedAssociator:
         return reduced, letters
 
     def _take(self, message: Message) -> Iterator[Reduced]:
-        taken = heard(unpack(message), self._store, self._recipe)
-        if taken is not None:
-            yield self._associator.take(taken, time.time())
+        for one in heard(unpack(message), self._store, self._recipe):
+            yield self._associator.take(one.message, time.time(), one.whose)

@@ -2,14 +2,17 @@
 
 from __future__ import annotations
 
+import math
 import re
 from collections.abc import Iterable, Mapping
 from typing import Final
 
 from schemas.canonical import digest
 from schemas.events import Event, Frozen, Plan, PlanEvent, PlannedExposure, Scalar
-from schemas.keywords import event_keywords
+from schemas.keywords import began, event_keywords
 from streams.associator import fields
+from streams.associator.rules import HORIZON
+from streams.associator.state import OF_DETECTOR
 
 _PROGRAM_OF_NAME: Final = re.compile(r"jw(\d{5})")
 
@@ -56,6 +59,24 @@ def route(message: Event | Expectation) -> tuple[str, str]:
     if isinstance(message, Expectation):
         return message.plan.line, message.plan.program
     return message.line, program_of(message.name, message.keywords)
+
+
+def detector_days(keywords: Mapping[str, Scalar]) -> list[str]:
+    """Return the addresses of the states in which an exposure's persistence counts, its own day's first.
+
+    A state is a detector's for one day, ``nrca1@59780``, so that none grows for ever. An exposure that may
+    still tell after midnight is known on the next day too.
+
+    Parameters
+    ----------
+    keywords : mapping of str to scalar
+        DETECTOR, and what tells when it began.
+    """
+    start, detector = began(keywords), fields.detector(keywords)
+    if start is None or not detector:
+        return []
+    days = dict.fromkeys((math.floor(start), math.floor(start + HORIZON / 86400)))
+    return [f"{detector}{OF_DETECTOR}{day}" for day in days]
 
 
 def plan_from(exposures: Iterable[tuple[str, Mapping[str, Scalar]]], line: str = "main") -> list[Plan]:

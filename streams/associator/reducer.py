@@ -13,6 +13,9 @@ When an association goes out:
 - while the newest news of the group comes from a campaign: once, when all of the group's exposures that the
   campaign's plan names are through, or at the deadline; a campaign without a plan is waited for by the quiet
   period;
+- what is about one exposure (a ramp and the persistence histories before it) when that one is there, and
+  each of those that a plan names or whose raw file is known has arrived or failed, or soon after it
+  (``WAIT``) without those that have not;
 - again whenever a member, its generation, the failures, or completeness have changed. A member that was made
   again with the same content has a newer generation, which its association inherits; the stage behind it then
   finds its work done.
@@ -28,9 +31,9 @@ from typing import Final
 from schemas.events import FailureEvent, ProductEvent
 from streams.associator.drafts import Patience, assemble, due
 from streams.associator.emissions import Emission, Refused, emission
-from streams.associator.plans import Expectation, route
+from streams.associator.plans import Expectation, detector_days, program_of, route
 from streams.associator.rules import RULES, Place, Refusal, Rule, group_id, places
-from streams.associator.state import Arrival, Exposure, Group, Setback, State
+from streams.associator.state import OF_DETECTOR, Arrival, Exposure, Group, Setback, State
 
 
 class Tick:
@@ -82,6 +85,7 @@ def reduce(
     ValueError
         If the message belongs to another line or program.
     """
+    rules = tuple(rule for rule in rules if rule.combines != state.of_detector)
     if isinstance(message, Tick):
         return Reduced(state, *_speak(state, state.groups, now, patience, rules))
     _check(state, message)
@@ -104,6 +108,8 @@ def next_due(state: State, patience: Patience = DEFAULT_PATIENCE) -> float | Non
 
 def _check(state: State, message: ProductEvent | FailureEvent | Expectation) -> None:
     whose = route(message)
+    if state.of_detector and whose[0] == state.line:
+        return  # exposures of all programs
     if whose != (state.line, state.program):
         raise ValueError(f"line and program {whose} given to the state of {(state.line, state.program)}")
 
@@ -117,37 +123,49 @@ def _news(
         if any(rule.combines and rule.stage == event.stage for rule in rules):
             return None, ()
         changed = known.with_setback(Setback.of(event))
-        return _with_outlook(changed, rules), ()
-    found, refusals = places(event.keywords, event.suffix, rules)
+        return _with_outlook(event.name, changed, rules), ()
+    if event.topic == "raw" and state.of_detector:
+        return _with_outlook(event.name, known.ingested(event.keywords), rules), ()
+    found, refusals = places(event.keywords, event.suffix, rules, event.name)
     refused = _refused(event.name, event.suffix, refusals)
     if not found:
         return None, refused
-    return _with_outlook(known.with_arrival(Arrival.of(event, found)), rules), refused
+    changed = known.with_arrival(Arrival.of(event, found))
+    if event.suffix == "persistence" and detector_days(event.keywords)[:1] == [state.program]:
+        changed = changed.model_copy(update={"through": known.through})  # its ramp comes too, at once
+    return _with_outlook(event.name, changed, rules), refused
 
 
-def _with_outlook(exposure: Exposure, rules: tuple[Rule, ...]) -> Exposure:
-    outlook, _ = places(exposure.keywords, None, rules)
+def _with_outlook(name: str, exposure: Exposure, rules: tuple[Rule, ...]) -> Exposure:
+    outlook, _ = places(exposure.keywords, None, rules, name)
     return exposure.model_copy(update={"outlook": outlook})
 
 
 def _expect(state: State, message: Expectation, rules: tuple[Rule, ...]) -> tuple[State, tuple[Refused, ...]]:
     """Put a plan in the place of the one that holds, unless that is newer."""
-    campaign = message.campaign
-    if message.version <= state.plans.get(campaign, ""):
+    campaign, program = message.campaign, message.plan.program
+    slot = f"{campaign}{OF_DETECTOR}{program}" if state.of_detector else campaign
+    if message.version <= state.plans.get(slot, ""):
         return state, ()
     exposures = dict(state.exposures)
     planned = {exposure.name: exposure.keywords for exposure in message.plan.exposures}
-    for name in {*planned, *(name for name, known in exposures.items() if campaign in known.expected)}:
+    before = {
+        name
+        for name, known in exposures.items()
+        if campaign in known.expected and program_of(name, known.expected[campaign]) == program
+    }
+    for name in {*planned, *before}:
         known = exposures.get(name, Exposure())
         expected = {key: value for key, value in known.expected.items() if key != campaign}
         if name in planned:
             expected[campaign] = planned[name]
-        exposures[name] = _with_outlook(known.model_copy(update={"expected": expected}), rules)
-    update = {"exposures": exposures, "plans": {**state.plans, campaign: message.version}}
+        exposures[name] = _with_outlook(name, known.model_copy(update={"expected": expected}), rules)
+    update = {"exposures": exposures, "plans": {**state.plans, slot: message.version}}
     after = state.model_copy(update=update)
     every = chain.from_iterable(exposures[name].places for name in sorted(exposures))
     refused = chain.from_iterable(
-        _refused(name, "", places(keywords, None, rules)[1]) for name, keywords in sorted(planned.items())
+        _refused(name, "", places(keywords, None, rules, name)[1])
+        for name, keywords in sorted(planned.items())
     )
     after = _with_groups(after, every)
     groups = {key: _with_names(group, _partners(after, group)) for key, group in after.groups.items()}

@@ -31,7 +31,7 @@ class Role:
     suffixes : tuple of str
         Suffixes of the products that are taken.
     exp_types : tuple of str
-        Values of EXP_TYPE, lower case.
+        Values of EXP_TYPE, lower case; any when empty.
     key : tuple of str
         Fields that must be defined, and in which members agree.
     optional : tuple of str
@@ -40,6 +40,8 @@ class Role:
         All of `when` and none of `unless` must hold.
     minimum : int
         An association with fewer members in this role never goes out.
+    horizon : float
+        Where above 0, exposures that began earlier than the group did, by so many seconds at most.
     """
 
     name: str
@@ -50,11 +52,12 @@ class Role:
     when: tuple[Condition, ...] = ()
     unless: tuple[Condition, ...] = ()
     minimum: int = 1
+    horizon: float = 0.0
 
     def accepts(self, keywords: Keywords) -> bool:
         """Tell whether an exposure can have this role, whatever its group."""
         return (
-            fields.text(keywords, "EXP_TYPE") in self.exp_types
+            (not self.exp_types or fields.text(keywords, "EXP_TYPE") in self.exp_types)
             and all(condition(keywords) for condition in self.when)
             and not any(condition(keywords) for condition in self.unless)
         )
@@ -76,6 +79,7 @@ class Rule:
         Product name from the group's fields.
     combines : bool
         Whether the product is of the group, not of one exposure: then a failure of the stage is no member's.
+        Groups about one exposure are a detector's, the others a program's.
     """
 
     name: str
@@ -86,16 +90,24 @@ class Rule:
 
 
 class Place(Frozen):
-    """What a rule makes of an exposure: its role, and the fields in which it has to agree with its group."""
+    """What a rule makes of an exposure: its role, and the fields in which it has to agree with its group.
+
+    Where `horizon` is above 0, it began (`began`, MJD) before the group, by so many seconds at most.
+    """
 
     rule: str
     role: str
     anchor: bool
     fields: Mapping[str, str]
+    began: str = ""
+    horizon: float = 0.0
 
     def joins(self, rule: str, group: Mapping[str, str]) -> bool:
         """Tell whether an exposure in this place is a member of a group of a rule."""
-        return self.rule == rule and all(group.get(name) == value for name, value in self.fields.items())
+        agrees = self.rule == rule and all(group.get(n) == value for n, value in self.fields.items())
+        if not agrees or self.horizon <= 0:
+            return agrees
+        return 0 < (float(group["began"]) - float(self.began)) * 86400 <= self.horizon
 
 
 @dataclass(frozen=True)
@@ -136,12 +148,37 @@ IMAGE3: Final = Rule(
 )
 """Images of one target in one observation, through one filter on one subarray, whatever the detector."""
 
-RULES: Final = (IMAGE3,)
+HORIZON: Final = 7200.0
+"""Seconds for which an exposure is taken to leave persistence; the step may look at less."""
+
+PERSISTENCE: Final = Rule(
+    name="Persistence",
+    stage="ramp_fit",
+    roles=(
+        Role(name="science", suffixes=("ramp",), exp_types=(), key=("detector", "exposure", "began")),
+        Role(
+            name="persistence",
+            suffixes=("persistence",),
+            exp_types=(),
+            key=("detector",),
+            minimum=0,
+            horizon=HORIZON,
+        ),
+    ),
+    product=lambda group: group["exposure"],
+    combines=False,
+)
+"""A ramp, and the histories of the exposures before it on its detector; no program is asked for."""
+
+RULES: Final = (IMAGE3, PERSISTENCE)
 """Every rule."""
+
+PROGRAM_RULES: Final = tuple(rule for rule in RULES if rule.combines)
+"""Those by which a program's exposures are combined."""
 
 
 def places(
-    keywords: Keywords, suffix: str | None = None, rules: Iterable[Rule] = RULES
+    keywords: Keywords, suffix: str | None = None, rules: Iterable[Rule] = PROGRAM_RULES, name: str = ""
 ) -> tuple[tuple[Place, ...], tuple[Refusal, ...]]:
     """Return where the rules put an exposure, and which of them lack a keyword to do so.
 
@@ -152,8 +189,11 @@ def places(
     suffix : str, optional
         Suffix of the product; when absent, the products that are to come of the exposure.
     rules : iterable of Rule, optional
-        The rules to apply.
+        The rules to apply; those that combine exposures when absent.
+    name : str, optional
+        Of the exposure, for rules that are about one.
     """
+    keywords = {**keywords, fields.NAME: name} if name else keywords
     found: list[Place] = []
     refused: list[Refusal] = []
     for rule in rules:
@@ -165,7 +205,13 @@ def places(
                     refused.append(_refusal(rule, missing))
                 else:
                     anchor = role is rule.roles[0]
-                    found.append(Place(rule=rule.name, role=role.name, anchor=anchor, fields=values))
+                    when = fields.beginning(keywords) if role.horizon > 0 else ""
+                    found.append(
+                        Place(
+                            rule=rule.name, role=role.name, anchor=anchor, fields=values,
+                            began=when, horizon=role.horizon,
+                        )
+                    )  # fmt: skip
     return tuple(found), tuple(refused)
 
 

@@ -8,12 +8,18 @@ from __future__ import annotations
 
 import sys
 from collections.abc import Mapping
-from typing import Annotated
+from typing import Annotated, Final
 
 from pydantic import AfterValidator, Field
 
 from schemas.events import FailureEvent, Frozen, ProductEvent, RecipeReference, Scalar
 from streams.associator.rules import Place
+
+OF_DETECTOR: Final = "@"
+"""Parts detector and day in the address of a state that is a detector's."""
+
+INGESTED: Final = "ingested"
+"""Stands for a plan of what has been ingested, where a raw exposure alone says that more is to come."""
 
 
 def _shared(keywords: Mapping[str, Scalar]) -> Mapping[str, Scalar]:
@@ -149,6 +155,10 @@ class Exposure(Frozen):
         """Return every place that it has."""
         return (*self.outlook, *(place for arrival in self.arrivals.values() for place in arrival.places))
 
+    def ingested(self, keywords: Mapping[str, Scalar]) -> Exposure:
+        """Return the exposure when its raw file is known: more is to come of it."""
+        return self.model_copy(update={"expected": {**self.expected, INGESTED: dict(keywords)}})
+
     def with_arrival(self, arrival: Arrival) -> Exposure:
         """Return the exposure after an arrival; one that is less current changes nothing but `through`."""
         known = self.arrivals.get(arrival.key)
@@ -182,6 +192,8 @@ class Group(Frozen):
         Digests of what went out last, and of what there is to say now; empty for nothing.
     first, last : float
         When the first and the last change since the last emission came, seconds.
+
+    A group may be about one exposure: then it has nothing to say before that one's own product is there.
     """
 
     rule: str
@@ -192,14 +204,19 @@ class Group(Frozen):
     first: float = 0.0
     last: float = 0.0
 
+    @property
+    def about(self) -> str:
+        """Return the name of the exposure that it is about, empty for a group whose members are equals."""
+        return self.fields.get("exposure", "")
+
 
 class State(Frozen):
-    """The associator's memory of one program on one line.
+    """The associator's memory of one program on one line, or of one detector on one day.
 
     Attributes
     ----------
     line, program : str
-        Whose it is.
+        Whose it is: the program's number, or the address of a detector's day.
     exposures : mapping of str to Exposure
         By name.
     groups : mapping of str to Group
@@ -213,6 +230,11 @@ class State(Frozen):
     exposures: Mapping[str, Exposure] = Field(default_factory=dict)
     groups: Mapping[str, Group] = Field(default_factory=dict)
     plans: Mapping[str, str] = Field(default_factory=dict)
+
+    @property
+    def of_detector(self) -> bool:
+        """Tell whether it is a detector's: the rules about single exposures are for it."""
+        return OF_DETECTOR in self.program
 
 
 def _key(recipe: RecipeReference, campaign: str) -> str:

@@ -20,7 +20,7 @@ from typing import Final
 
 import structlog
 
-from schemas.errors import Retriable
+from schemas.errors import CalstreamError, Retriable
 from schemas.events import Event
 from schemas.recipe import Recipe
 from streams.associator.drafts import Patience
@@ -94,12 +94,14 @@ def in_order(changes: Iterable[Outgoing]) -> Iterator[tuple[str, list[Outgoing]]
         yield table, list(some)
 
 
-def forwarded(message: Message, event: Event) -> Outgoing:
-    """Return a message of one of the sources as it is sent on, by program."""
+def forwarded(message: Message, event: Event, address: str | None = None) -> Outgoing:
+    """Return a message of one of the sources as it is sent on, to its program unless said."""
     origin = f"{message.topic}/{message.partition}/{message.offset}"
     known = {name: message.headers[name] for name in _SENT_ON if name in message.headers}
     ours = {name: text for name, text in known.items() if len(text) <= _LONGEST}
-    return Outgoing(topic=MEMBERS, key=route(event)[1], value=message.value, headers={**ours, FROM: origin})
+    return Outgoing(
+        topic=MEMBERS, key=address or route(event)[1], value=message.value, headers={**ours, FROM: origin}
+    )
 
 
 def tick(*, end: bool) -> dict[str, str]:
@@ -196,7 +198,7 @@ class Desks:
             self.reopen({*self._desks, *held})
         outputs: list[Outgoing] = []
         reduced: list[Reduced] = []
-        for message in messages:
+        for message in sorted(messages, key=_turn):
             try:
                 reduced.extend(self._reduced(self._desks[message.partition], message, now))
             except Retriable:
@@ -224,8 +226,24 @@ class Desks:
     def _reduced(self, desk: Associator, message: Message, now: float) -> list[Reduced]:
         if TICK in message.headers:
             return desk.tick(math.inf if message.headers[TICK] == "end" else now)
-        taken = heard(unpack(message), self._store, self._recipe)
-        return [] if taken is None else [desk.take(taken, now)]
+        every = heard(unpack(message), self._store, self._recipe)
+        return [desk.take(one.message, now, one.whose) for one in every if one.whose[1] == message.key]
+
+    def addresses(self, event: Event) -> list[str]:
+        """Return where an event is to be sent on to.
+
+        Raises
+        ------
+        Retriable
+            If the store is not there.
+        """
+        try:
+            every = heard(event, self._store, self._recipe)
+        except Retriable:
+            raise
+        except CalstreamError:  # whoever takes it will say why it cannot be taken
+            return [route(event)[1]]
+        return list(dict.fromkeys(one.whose[1] for one in every))
 
     def _park(self, partitions: Iterable[int]) -> tuple[list[Outgoing], list[str]]:
         """Put states of programs that are quiet into the store, when there are too many in memory."""
@@ -249,6 +267,14 @@ class Desks:
 
     def _load(self, path: str) -> State:
         return State.model_validate_json(self._store.read_bytes(path))
+
+
+def _turn(message: Message) -> int:
+    """Return when a message is taken among those that have come together: what is to come before what is."""
+    sources = READERS[GROUP]
+    if TICK in message.headers or (topic := _origin(message).topic) not in sources:
+        return len(sources)
+    return sources.index(topic)
 
 
 def _rank(change: Outgoing) -> int:

@@ -3,13 +3,16 @@
 from __future__ import annotations
 
 from collections.abc import Callable, Iterator
+from dataclasses import dataclass
 
 import structlog
 
-from schemas.events import Event, FailureEvent, Plan, PlanEvent, ProductEvent
+from schemas.events import Event, FailureEvent, Plan, PlanEvent, PlannedExposure, ProductEvent
+from schemas.manifests import Manifest
 from schemas.recipe import Recipe
+from streams.associator.companions import looks_back
 from streams.associator.emissions import to_event
-from streams.associator.plans import Expectation
+from streams.associator.plans import Expectation, detector_days, route
 from streams.associator.reducer import Reduced
 from streams.roots import handler_of, put_association
 from streams.store import Store
@@ -17,10 +20,20 @@ from streams.store import Store
 log = structlog.get_logger("calstream")
 
 
-def heard(
-    event: Event, store: Store, recipe: Callable[[str], Recipe]
-) -> ProductEvent | FailureEvent | Expectation | None:
-    """Return what the reducer takes of an event, of a plan what its file says; None where it takes nothing.
+@dataclass(frozen=True)
+class Heard:
+    """What a state of the reducer's takes: whose it is, as line and address, and the message."""
+
+    whose: tuple[str, str]
+    message: ProductEvent | FailureEvent | Expectation
+
+
+def heard(event: Event, store: Store, recipe: Callable[[str], Recipe]) -> list[Heard]:
+    """Return what the reducer takes of an event: of a plan what its file says, of a ramp its history too.
+
+    A program's state takes what goes into its associations. Where the recipe has persistence on, a detector's
+    state takes plans, raw exposures, ramps and their histories, and failures: that of the day on which the
+    exposure began, and that of the day after where the exposure may still tell there.
 
     The recipe is looked up already: once an event has been taken, there is no way back when it turns out that
     what is to be said of it cannot be.
@@ -32,12 +45,53 @@ def heard(
     Unprocessable
         If there is no such recipe.
     """
-    recipe(event.recipe.digest)
+    known = recipe(event.recipe.digest)
     if isinstance(event, PlanEvent):
         with store.fetch(event.plan) as path:
             plan = Plan.model_validate_json(path.read_bytes())
-        return Expectation.of(event, plan)
-    return event if isinstance(event, ProductEvent | FailureEvent) else None
+        return heard_of_plan(Expectation.of(event, plan), known)
+    if isinstance(event, FailureEvent):
+        first = event.stage.partition("+")[0] == "detector1"
+        days = _days(event, known) if first else []
+        return [Heard(route(event), event), *(Heard((event.line, day), event) for day in days)]
+    if not isinstance(event, ProductEvent):
+        return []
+    if event.topic in ("raw", "ramp"):
+        return list(_heard_of_detector(event, _days(event, known), store))
+    return [Heard(route(event), event)]
+
+
+def _days(event: Event, recipe: Recipe) -> list[str]:
+    return detector_days(event.keywords) if looks_back(event.keywords, recipe) else []
+
+
+def heard_of_plan(expectation: Expectation, recipe: Recipe) -> list[Heard]:
+    """Return a plan for its program, and for each detector that part of it which is the detector's."""
+    parts: dict[str, list[PlannedExposure]] = {}
+    for exposure in expectation.plan.exposures:
+        for day in detector_days(exposure.keywords) if looks_back(exposure.keywords, recipe) else ():
+            parts.setdefault(day, []).append(exposure)
+    found = [Heard(route(expectation), expectation)]
+    for day, exposures in sorted(parts.items()):
+        plan = expectation.plan.model_copy(update={"exposures": tuple(exposures)})
+        found.append(Heard((plan.line, day), expectation.model_copy(update={"plan": plan})))
+    return found
+
+
+def _heard_of_detector(event: ProductEvent, days: list[str], store: Store) -> Iterator[Heard]:
+    """Yield a raw exposure, or the history that came with a ramp and then the ramp."""
+    if event.topic == "raw":
+        yield from (Heard((event.line, day), event) for day in days)
+        return
+    if days and event.manifest is not None:
+        with store.fetch(event.manifest) as path:
+            products = Manifest.model_validate_json(path.read_bytes()).products
+        for entry in products:
+            if (entry.name, entry.suffix) == (event.name, "persistence"):
+                update = {"suffix": entry.suffix, "product": entry.artifact}
+                history = event.model_copy(update=update)
+                yield from (Heard((event.line, day), history) for day in days)
+    yield from (Heard((event.line, day), event) for day in days[:1])
 
 
 def told(reduced: Reduced, store: Store, recipe: Callable[[str], Recipe]) -> Iterator[Event]:

@@ -12,7 +12,7 @@ from rich.text import Text
 from streams.cli.units import clock, counted, number, rate, span
 from streams.overview import Overview, Reading, busy
 from streams.roster import Service
-from streams.topics import READERS
+from streams.topics import LOOKS_ON, READERS
 
 if TYPE_CHECKING:
     from rich.console import RenderableType
@@ -66,6 +66,8 @@ def topics_table(overview: Overview) -> Table:
     table = _table("topic", "read by", "all", "lag", "rate", "in work", "oldest", "failed", "ETA")
     running = {service.group for service in overview.services if service.live}
     for row in overview.readings:
+        if (row.group, row.topic) in LOOKS_ON and not row.dead_letters:
+            continue  # a terminal has 24 lines
         table.add_row(*_topic_row(row, row.group in running))
     return table
 

@@ -107,7 +107,7 @@ def _again(event: ProductEvent, recipe: Recipe, generation: str, campaign: str) 
             "generation": generation,
             "campaign": campaign,
             "recipe": RecipeReference(name=recipe.name, digest=recipe.digest),
-            "handler": handler_after(event.topic, event.exp_type, recipe),
+            "handler": handler_after(event.topic, event.exp_type, recipe, event.keywords),
         }
     )
 

@@ -7,9 +7,10 @@ there can be (a product that comes out the same as before is a hit for the stage
 
 from __future__ import annotations
 
+import contextlib
 import tempfile
 from collections import Counter
-from collections.abc import Callable, Iterable, Mapping
+from collections.abc import Callable, Iterable, Iterator, Mapping
 from dataclasses import dataclass, field
 from pathlib import Path
 from typing import Final
@@ -17,32 +18,35 @@ from typing import Final
 from processors.recipes import merged
 from schemas.canonical import digest
 from schemas.content import file_digest
-from schemas.errors import CalstreamError
-from schemas.events import Artifact, AssociationEvent, FailureEvent, Plan, PlanEvent, ProductEvent
+from schemas.errors import CalstreamError, Unprocessable
+from schemas.events import Artifact, AssociationEvent, Event, ProductEvent
 from schemas.naming import SUFFIX_LEVEL
 from schemas.recipe import Recipe
-from streams.associator.companions import needs_companions
+from streams.associator.companions import looks_back, needs_companions
 from streams.associator.driver import Associator
 from streams.associator.emissions import Emission, to_event
 from streams.associator.hosting import SOURCES
-from streams.associator.plans import Expectation, route
-from streams.bus import Bus
+from streams.associator.plans import Expectation, detector_days, route
+from streams.associator.telling import Heard, heard, heard_of_plan
 from streams.current import events_of
 from streams.execution import event_of
 from streams.manifest_files import StoreLedger
 from streams.planning import Run, Tools, planned
+from streams.recipes import RecipeShelf
 from streams.references import ReferenceLibrary
 from streams.replacements import allowed_packages, resolver
 from streams.replay.campaign import Campaign
 from streams.roots import handler_after, handler_of
 from streams.site import Site
 from streams.stages import Stage, next_stage, stage_named
-from streams.stages.table import DETECTOR1, RAW_TO_RATE
+from streams.stages.table import DETECTOR1, RAMP_FIT, RAW_TO_RATE
 from streams.store import Store
 
 COMPUTED: Final = "computed"
 HIT: Final = "hit"
 UNKNOWN: Final = "unknown"
+
+_HISTORY: Final = "persistence"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -104,12 +108,18 @@ def forecast(campaign: Campaign, site: Site, tools: Callable[[Recipe], Tools]) -
     tools : callable
         ``tools(recipe)`` returns the tools of a stage for events under a recipe.
     """
-    walk = _Walk(campaign, tools)
-    arrivals = [(event, walk.to_the_associator(event)) for event in campaign.events]
-    coming = {event.identity: event for _, event in arrivals if event is not None}
-    affected = []
-    for emission in _emissions(campaign, coming.values(), site.bus, site.store):
-        affected.append(walk.combined(emission, coming))
+    recipe = _recipes(campaign, site.store)
+    walk = _Walk(recipe, tools)
+    reached = [walk.to_the_associator(event) for event in campaign.events]
+    coming = {
+        one.identity: one for event in reached if event is not None for one in _with_history(event, recipe)
+    }
+    said = _emissions(campaign, coming.values(), site, recipe)
+    if fits := [emission for emission in said if emission.stage == RAMP_FIT.name]:
+        going = [walk.to_the_associator(walk.fitted(emission, coming)) for emission in fits]
+        coming |= {event.identity: event for event in going if event is not None}
+        said = _emissions(campaign, coming.values(), site, recipe)
+    affected = [walk.combined(emission, coming) for emission in said if emission.stage != RAMP_FIT.name]
     return Forecast(
         runs=walk.runs,
         associations=tuple(sorted(affected, key=lambda one: (one.name, one.stage))),
@@ -130,6 +140,7 @@ def tools_of(site: Site, campaign: Campaign, environ: Mapping[str, str]) -> Call
     environ : mapping of str to str
         Environment, for the packages that steps may be taken from.
     """
+    known = _recipes(campaign, site.store)
     libraries: dict[str | None, ReferenceLibrary] = {}
     resolve = resolver(allowed_packages(environ))
 
@@ -140,7 +151,7 @@ def tools_of(site: Site, campaign: Campaign, environ: Mapping[str, str]) -> Call
             store=site.store,
             library=library,
             ledger=StoreLedger(site.store),
-            recipe=lambda event: campaign.recipes[event.recipe.digest],
+            recipe=lambda event: known(event.recipe.digest),
             resolve=resolve,
         )
 
@@ -150,16 +161,16 @@ def tools_of(site: Site, campaign: Campaign, environ: Mapping[str, str]) -> Call
 class _Walk:
     """The road, with the count of what was met on it."""
 
-    def __init__(self, campaign: Campaign, tools: Callable[[Recipe], Tools]) -> None:
+    def __init__(self, recipe: Callable[[str], Recipe], tools: Callable[[Recipe], Tools]) -> None:
         self.runs: Counter[tuple[str, str]] = Counter()
         self.others: Counter[str] = Counter()
         self.reasons: list[str] = []
-        self._recipes = campaign.recipes
+        self._recipe = recipe
         self._tools = tools
 
     def to_the_associator(self, event: ProductEvent) -> ProductEvent | None:
         """Follow an event; return what will reach the associator, or None where its road ends before."""
-        recipe = self._recipes[event.recipe.digest]
+        recipe = self._recipe(event.recipe.digest)
         while not needs_companions(event, recipe):
             stage = next_stage(event.topic, event.exp_type)
             if stage is None:
@@ -175,7 +186,36 @@ class _Walk:
                 return _unmade(event, "cal", str(error), UNKNOWN)
         return event
 
-    def combined(self, emission: Emission, coming: dict[str, ProductEvent]) -> Affected:
+    def fitted(self, emission: Emission, coming: Mapping[str, ProductEvent]) -> ProductEvent:
+        """Return what becomes of a ramp that goes on with histories of the exposures before it."""
+        recipe = self._recipe(emission.recipe.digest)
+        members = [member for product in emission.association.products for member in product.members]
+        outcomes = {coming[member.identity].outcome for member in members if member.identity in coming}
+        outcome = next((one for one in (UNKNOWN, COMPUTED) if one in outcomes), "")
+        rate = _rate_of(emission, handler_after("rate", str(emission.keywords.get("EXP_TYPE", "")), recipe))
+        if not outcome:
+            try:
+                outcome, rate = self._rate(emission, rate)
+            except CalstreamError as error:
+                self.reasons.append(str(error))
+                outcome = UNKNOWN
+        self.runs[emission.stage, outcome] += 1
+        return rate.model_copy(update={"outcome": outcome})
+
+    def _rate(self, emission: Emission, unmade: ProductEvent) -> tuple[str, ProductEvent]:
+        recipe = self._recipe(emission.recipe.digest)
+        handler = handler_of(emission.stage, recipe)
+        if handler != "builtin":
+            self.others[handler] += 1
+            return UNKNOWN, unmade
+        tools = self._tools(recipe)
+        with _announced_association(emission) as event:
+            run = planned(RAMP_FIT, event, tools)
+            if (manifest := tools.ledger.finished(run)) is None:
+                return COMPUTED, unmade
+            return HIT, event_of(run, manifest, "cached", tools)
+
+    def combined(self, emission: Emission, coming: Mapping[str, ProductEvent]) -> Affected:
         """Return what becomes of an association."""
         members = [member for product in emission.association.products for member in product.members]
         sent = [coming[member.identity] for member in members if member.identity in coming]
@@ -202,21 +242,50 @@ class _Walk:
         return _announced(runs[0], tools)
 
     def _outcome_of(self, emission: Emission) -> str:
-        recipe = self._recipes[emission.recipe.digest]
+        recipe = self._recipe(emission.recipe.digest)
         handler = handler_of(emission.stage, recipe)
         if handler != "builtin":
             self.others[handler] += 1
             return UNKNOWN
-        with tempfile.TemporaryDirectory(prefix="calstream-") as folder:
-            path = Path(folder) / "asn.json"
-            path.write_text(emission.association.to_json())
-            size, sha256 = path.stat().st_size, file_digest(path)
-            event = to_event(emission, Artifact(uri=path.as_uri(), size=size, sha256=sha256))
+        with _announced_association(emission) as event:
             return self._found(event, self._tools(recipe))
 
     def _found(self, event: AssociationEvent, tools: Tools) -> str:
         run = planned(stage_named(event.stage), event, tools)
         return COMPUTED if tools.ledger.finished(run) is None else HIT
+
+
+def _recipes(campaign: Campaign, store: Store) -> Callable[[str], Recipe]:
+    """Return what gives recipes by digest: the campaign's, which need not be in the store yet, and others."""
+    shelf = RecipeShelf(store)
+    return lambda digest: campaign.recipes.get(digest) or shelf.get(digest)
+
+
+@contextlib.contextmanager
+def _announced_association(emission: Emission) -> Iterator[AssociationEvent]:
+    """Give the event of an association that is in no store."""
+    with tempfile.TemporaryDirectory(prefix="calstream-") as folder:
+        path = Path(folder) / "asn.json"
+        path.write_text(emission.association.to_json())
+        size, sha256 = path.stat().st_size, file_digest(path)
+        yield to_event(emission, Artifact(uri=path.as_uri(), size=size, sha256=sha256))
+
+
+def _rate_of(emission: Emission, handler: str) -> ProductEvent:
+    """Return the event of a rate that is still to be made of a ramp and what goes with it."""
+    content = digest(["still to be made", emission.name, "rate", emission.association.to_json()])
+    return ProductEvent(
+        topic="rate",
+        line=emission.line,
+        name=emission.name,
+        suffix="rate",
+        generation=emission.generation,
+        campaign=emission.campaign,
+        recipe=emission.recipe,
+        handler=handler,
+        keywords=emission.keywords,
+        product=Artifact(uri="", size=0, sha256=content, content=content),
+    )
 
 
 def _ways(stage: Stage) -> tuple[Stage, ...]:
@@ -228,7 +297,7 @@ def _announced(run: Run, tools: Tools) -> ProductEvent:
     """Return the event of a run that is not finished: where it goes is known, what is in it is not."""
     assert isinstance(run.event, ProductEvent)
     made = _unmade(run.event, run.suffixes[0], run.key, COMPUTED)
-    handler = handler_after(run.stage.target, made.exp_type, tools.recipe(run.event))
+    handler = handler_after(run.stage.target, made.exp_type, tools.recipe(run.event), made.keywords)
     return made.model_copy(update={"topic": run.stage.target, "handler": handler})
 
 
@@ -246,29 +315,48 @@ def _unmade(event: ProductEvent, suffix: str, key: str, outcome: str) -> Product
 
 
 def _emissions(
-    campaign: Campaign, coming: Iterable[ProductEvent], bus: Bus, store: Store
-) -> Iterable[Emission]:
+    campaign: Campaign, coming: Iterable[ProductEvent], site: Site, recipe: Callable[[str], Recipe]
+) -> list[Emission]:
     """Return what the associator will say of a campaign, the last word on each association.
 
-    It is told all that it was told before, then the campaign; the programs of the campaign are enough.
+    It is told all that it was told before, then the campaign; the campaign's programs and detectors are
+    enough.
     """
     associator = Associator()
-    concerned = {route(event) for event in campaign.events}
-    for event in events_of(bus, SOURCES):
-        if route(event) not in concerned:
-            continue
-        if isinstance(event, PlanEvent):
-            with store.fetch(event.plan) as path:
-                plan = Plan.model_validate_json(path.read_bytes())
-            associator.take(Expectation.of(event, plan), 0.0)
-        elif isinstance(event, ProductEvent | FailureEvent):
-            associator.take(event, 0.0)
+    messages = [one for event in coming for one in _heard_of(event, site.store, recipe)]
+    concerned = {one.whose for one in messages} | {route(event) for event in campaign.events}
+    for event in events_of(site.bus, SOURCES):
+        for one in _heard_before(event, site.store, recipe):
+            if one.whose in concerned:
+                associator.take(one.message, 0.0, one.whose)
     associator.finish()
-    messages: list[ProductEvent | Expectation] = [
-        Expectation(plan=plan, generation=campaign.generation, campaign=campaign.id)
-        for plan in campaign.plans
-    ]
-    said = [associator.take(message, 0.0) for message in [*messages, *coming]]
+    for plan in campaign.plans:
+        expectation = Expectation(plan=plan, generation=campaign.generation, campaign=campaign.id)
+        whose = next(event.recipe.digest for event in campaign.events if event.line == plan.line)
+        messages = [*heard_of_plan(expectation, recipe(whose)), *messages]
+    said = [associator.take(one.message, 0.0, one.whose) for one in messages]
     said += associator.finish()
     last = {emission.association_id: emission for one in said for emission in one.emissions}
     return [emission for emission in last.values() if emission.campaign == campaign.id]
+
+
+def _with_history(event: ProductEvent, recipe: Callable[[str], Recipe]) -> list[ProductEvent]:
+    """Return an event, and before a ramp that is still to be made the history that will be made with it."""
+    unmade = event.suffix == "ramp" and event.outcome in (COMPUTED, UNKNOWN)
+    if not unmade or not looks_back(event.keywords, recipe(event.recipe.digest)):
+        return [event]
+    return [event.model_copy(update={"suffix": _HISTORY}), event]
+
+
+def _heard_of(event: ProductEvent, store: Store, recipe: Callable[[str], Recipe]) -> list[Heard]:
+    if event.suffix == _HISTORY:
+        return [Heard((event.line, day), event) for day in detector_days(event.keywords)]
+    return heard(event, store, recipe)
+
+
+def _heard_before(event: Event, store: Store, recipe: Callable[[str], Recipe]) -> list[Heard]:
+    """Return what the associator was told by an event; nothing, if it is one of those that it refused."""
+    try:
+        return heard(event, store, recipe)
+    except Unprocessable:
+        return []

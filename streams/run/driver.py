@@ -18,7 +18,8 @@ from schemas.errors import Retriable, Unprocessable
 from schemas.events import AssociationEvent, Event, ProductEvent, next_generation
 from schemas.manifests import Manifest
 from schemas.naming import LEVELS, level, product_filename
-from schemas.recipe import Recipe, StepTable
+from schemas.recipe import Override, Recipe, StepTable
+from streams.associator.companions import may_keep_histories
 from streams.associator.hosting import HostedAssociator
 from streams.bus import Consumer, Message
 from streams.bus.memory import MemoryBus
@@ -135,29 +136,37 @@ def stages_until(until: str, recipe: Recipe) -> tuple[Stage, ...]:
     last = LEVELS.index(until)
     wanted = tuple(stage for stage in STAGES if LEVELS.index(stage.target) <= last)
     ours = not {DETECTOR1.name, RAMP_FIT.name} & set(recipe.handlers)
-    if RAMP_FIT in wanted and ours and not recipe.publish_ramp:
+    if RAMP_FIT in wanted and ours and not (recipe.publish_ramp or may_keep_histories(recipe)):
         return (RAW_TO_RATE, RAMP_FIT, *(s for s in wanted if s not in (DETECTOR1, RAMP_FIT)))
     return wanted
+
+
+def _with_command_line(recipe: Recipe, command_line: StepTable) -> Recipe:
+    """Return what decides who goes on alone, and who waits: the recipe and what overrules it."""
+    if not command_line:
+        return recipe
+    return recipe.model_copy(update={"overrides": (*recipe.overrides, Override(when={}, steps=command_line))})
 
 
 class _Drive:
     """One run in progress."""
 
     def __init__(self, tools: Tools, recipe: Recipe, until: str, reporter: Reporter, out: Path) -> None:
+        whole = _with_command_line(recipe, tools.command_line)
         self._tools = tools
-        self._recipe = recipe
+        self._recipe = whole
         self._reporter = reporter
         self._out = out
         self._notes: list[Done] = []
         self._until = until
-        self._stages = stages_until(until, recipe)
+        self._stages = stages_until(until, whole)
         self._bus = MemoryBus()
         self._bus.create_topics(TOPICS)
         self._roots = Roots(recipe, tools.store, next_generation(time.time()))
         self._members: dict[Stage, Consumer] = {
-            stage: self._bus.consumer(stage.name, [stage.source]) for stage in self._stages
+            stage: self._bus.consumer(stage.name, list(stage.sources)) for stage in self._stages
         }
-        self._associator = HostedAssociator(self._bus, tools.store, lambda digest: recipe)
+        self._associator = HostedAssociator(self._bus, tools.store, lambda digest: whole)
 
     def run(self, inputs: Sequence[InputProduct | InputAssociation | RefusedInput]) -> RunSummary:
         """Publish the roots, drain the bus, and tell where everything ended."""

@@ -15,8 +15,10 @@ import structlog
 from prometheus_client import CollectorRegistry
 
 from schemas.errors import Retriable, Unprocessable
+from schemas.events import Event
 from schemas.recipe import Recipe
 from schemas.records import Work
+from streams.associator.companions import keeps_history
 from streams.bus import Bus, PartitionLost, Position
 from streams.deadletters import dead_letter_topics
 from streams.dispatch import is_for
@@ -71,7 +73,7 @@ class Service:
         self._options = options
         self._stopping = stopping
         self._stages: tuple[Stage, ...] = tuple(stage_of(reference) for reference in options.stages)
-        self._topics = tuple(dict.fromkeys(stage.source for stage in self._stages))
+        self._topics = tuple(dict.fromkeys(topic for stage in self._stages for topic in stage.sources))
         self._metrics = ServiceMetrics(
             options.name,
             self._topics,
@@ -223,7 +225,7 @@ class Service:
             self._outcomes.bury(entry, type(error).__name__, str(error), 1)
             return False
         for stage in self._stages:
-            if is_for(stage, event, recipe, self._options.handler) and _whole(stage, recipe):
+            if is_for(stage, event, recipe, self._options.handler) and _whole(stage, event, recipe):
                 entry.stage, entry.name = stage, event.name
                 return True
         entry.outputs = ()
@@ -379,7 +381,13 @@ class Service:
                 yield Work(name=entry.name, stage=stage, since=round(since + entry.since, 3))
 
 
-def _whole(stage: Stage, recipe: Recipe) -> bool:
-    """Tell whether a recipe lets a stage be done in one: a fused one publishes nothing of what is between."""
+def _whole(stage: Stage, event: Event, recipe: Recipe) -> bool:
+    """Tell whether a recipe lets a stage be done in one: a fused one publishes nothing of what is between.
+
+    Nor can it wait there for the histories of other exposures.
+    """
     parts = stage.name.split("+")
-    return len(parts) == 1 or not (recipe.publish_ramp or set(parts) & set(recipe.handlers))
+    if len(parts) == 1:
+        return True
+    parted = recipe.publish_ramp or bool(set(parts) & set(recipe.handlers))
+    return not (parted or keeps_history(event.keywords, recipe))

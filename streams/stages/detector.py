@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import numpy as np
@@ -12,15 +13,18 @@ from processors.pipelines import Pipeline, Settings
 from processors.steps import Step, StepSettings
 from schemas.dq import DQ
 from schemas.errors import Unprocessable
-from schemas.products import Rate, concatenate
+from schemas.products import PersistenceHistory, Product, Ramp, Rate, concatenate
 from schemas.reading import ProductFile
 from streams.job import Job
 from streams.stages.stage import Keywords, demand
 
 
 def detector1_steps(keywords: Keywords) -> tuple[Step, ...]:
-    """Return the steps from raw to ramp."""
-    return _detector1(keywords).steps
+    """Return the steps from raw to ramp, and what notes a near-infrared detector's persistence."""
+    from processors.detector1 import DETECTOR1_MIRI, persistence_history
+
+    pipeline = _detector1(keywords)
+    return pipeline.steps if pipeline is DETECTOR1_MIRI else (*pipeline.steps, persistence_history)
 
 
 def ramp_fit_steps(keywords: Keywords) -> tuple[Step, ...]:
@@ -31,8 +35,9 @@ def ramp_fit_steps(keywords: Keywords) -> tuple[Step, ...]:
 
 
 def ramp_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
-    """Return the suffix of what detector1 makes."""
-    return ("ramp",)
+    """Return the suffixes of what detector1 makes."""
+    noted = "persistence_history" in settings and not settings["persistence_history"].skip
+    return ("ramp", "persistence") if noted else ("ramp",)
 
 
 def rate_outputs(keywords: Keywords, settings: Settings) -> tuple[str, ...]:
@@ -60,13 +65,21 @@ def detector1(job: Job) -> None:
     """Make the ramp of a raw exposure."""
     with ProductFile(job.science().path) as file:
         blocks = _detector1(file.meta.primary).stream(job.blocks(file), job.references, job.settings)
-        _write_blocks(job, "ramp", _looked_at(blocks, job, file.nint), file.nint)
+        blocks = _looked_at(blocks, job, file.nint)
+        if "persistence" in ramp_outputs(file.meta.primary, job.settings):
+            _write_ramp_and_history(job, blocks, file.nint)
+        else:
+            _write_blocks(job, "ramp", blocks, file.nint)
 
 
 def ramp_fit(job: Job) -> None:
-    """Make the rates of a ramp."""
+    """Make the rates of a ramp; histories of exposures before it are inputs too."""
+    from schemas.history_file import read_history
+
+    histories = tuple(read_history(file.path) for file in job.inputs if file.role == "persistence")
     with ProductFile(job.science().path) as file:
-        _write_rates(job, _ramp_fit().stream(job.blocks(file), job.references, job.settings), file.nint)
+        blocks = _with_histories(job.blocks(file), histories)
+        _write_rates(job, _ramp_fit().stream(blocks, job.references, job.settings), file.nint)
 
 
 def raw_to_rate(job: Job) -> None:
@@ -75,6 +88,31 @@ def raw_to_rate(job: Job) -> None:
         ramps = _detector1(file.meta.primary).stream(job.blocks(file), job.references, job.settings)
         ramps = _looked_at(ramps, job, file.nint)
         _write_rates(job, _ramp_fit().stream(ramps, job.references, job.settings), file.nint)
+
+
+def _with_histories(
+    blocks: Iterator[Product], histories: tuple[PersistenceHistory, ...]
+) -> Iterator[Product]:
+    for block in blocks:
+        held = [replace(block, histories=histories) if isinstance(block, Ramp) else block]
+        del block  # a generator that waits holds its variables, and a block is large
+        yield held.pop()
+
+
+def _write_ramp_and_history(job: Job, blocks: Iterator[Any], nint: int) -> None:
+    """Write the ramp, and note which of its pixels will persist."""
+    from processors.detector1 import HistoryMaker, persistence_history
+
+    settings = job.settings[persistence_history.name]
+    if settings.use is not None:  # the user's step sees all integrations at once
+        held: list[Any] = []
+        _write_blocks(job, "ramp", _kept(blocks, held), nint)
+        history, _ = persistence_history.run(concatenate(held), job.references, settings)
+    else:
+        maker = HistoryMaker(settings.options)
+        _write_blocks(job, "ramp", maker.watching(blocks), nint)
+        history = persistence_history.complete(maker.history(), job.references, settings)
+    job.save("persistence", history)
 
 
 def _looked_at(ramps: Iterator[Any], job: Job, nint: int) -> Iterator[Any]:

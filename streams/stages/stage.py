@@ -34,6 +34,8 @@ class Stage:
         ``outputs(keywords, settings)`` returns the suffixes of what it makes, the primary product's first.
     compute : callable
         ``compute(job)`` makes them.
+    associated : bool
+        Whether it also reads the topic ``association``, for exposures that wait for others.
     """
 
     name: str
@@ -44,6 +46,12 @@ class Stage:
     steps: Callable[[Keywords], tuple[Step, ...]]
     outputs: Callable[[Keywords, Settings], tuple[str, ...]]
     compute: Callable[[Job], None]
+    associated: bool = False
+
+    @property
+    def sources(self) -> tuple[str, ...]:
+        """Return all topics that it reads."""
+        return (self.source, "association") if self.associated else (self.source,)
 
 
 def demand(settings: Settings, step: str, product: str, level: str) -> None:

@@ -45,6 +45,7 @@ RAMP_FIT: Final = Stage(
     steps=detector.ramp_fit_steps,
     outputs=detector.rate_outputs,
     compute=detector.ramp_fit,
+    associated=True,
 )
 GUIDER: Final = Stage(
     name="guider",

@@ -2,6 +2,11 @@
 
 from __future__ import annotations
 
+import os
+import subprocess
+import sys
+import venv
+from collections.abc import Iterator
 from pathlib import Path
 
 import pytest
@@ -10,6 +15,11 @@ from simulator.downlink import write_downlink
 from simulator.observation import Request
 from streams.run.driver import RunRequest, run
 from tests.endtoend.place import Place, through_services
+from tests.endtoend.running import Running
+from tests.streams.bus.brokers import stop_clusters
+
+NEEDED = ("kafka-python", "numpy", "astropy", "jsonschema")
+"""What the example of a service needs."""
 
 
 @pytest.fixture(scope="session")
@@ -59,3 +69,29 @@ def processed(downlink, tmp_path_factory) -> Path:
         summary = run(RunRequest(paths=[str(downlink)], out=out))
     assert not summary.failed, summary.endings
     return out
+
+
+@pytest.fixture(scope="session")
+def python(tmp_path_factory: pytest.TempPathFactory) -> Path:
+    """The interpreter of a fresh environment with what the example needs, in the versions of the lock."""
+    place = tmp_path_factory.mktemp("environment")
+    pip = [sys.executable, "-m", "pip", "--disable-pip-version-check"]
+    versions = place / "versions.txt"
+    freeze = [*pip, "freeze", "--exclude-editable"]
+    versions.write_text(subprocess.run(freeze, capture_output=True, text=True, check=True).stdout)
+    venv.EnvBuilder(with_pip=False).create(place / "venv")
+    program = place / "venv" / "bin" / "python"
+    install = [*pip, "--python", str(program), "install", "--quiet", "--constraint", str(versions), *NEEDED]
+    done = subprocess.run(install, capture_output=True, text=True, check=False)
+    if done.returncode and not os.environ.get("CI"):
+        pytest.skip(f"what the example needs cannot be fetched here: {done.stderr.strip()[-200:]}")
+    assert done.returncode == 0, done.stderr
+    return program
+
+
+@pytest.fixture
+def running(downlink: Path, tmp_path: Path) -> Iterator[Running]:
+    made = Running(tmp_path, downlink / "crds_cache")
+    yield made
+    made.end()
+    stop_clusters()

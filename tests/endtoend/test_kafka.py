@@ -55,7 +55,7 @@ def test_all_is_counted_as_it_was_published(on_kafka):
     [
         (("status",), r"image3"),
         (("topics",), r"(?m)^cal +12 +4 +for ever +associator +0"),
-        (("topics", "create"), r"0 topics made, 24 were there, with 12 partitions each"),
+        (("topics", "create"), r"0 topics made, 27 were there, with 12 partitions each"),
         (("services",), r"associator"),
         (("trace", FIRST), r"image3"),
         (("line", "list"), r"main"),

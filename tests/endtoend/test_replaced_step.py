@@ -11,10 +11,12 @@ import pytest
 from processors.detector1 import DETECTOR1_MIRI, DETECTOR1_NIR
 from processors.registry import STEPS
 from schemas.errors import UsageError
+from schemas.history_file import read_history
 from schemas.reading import read
 
-ELSEWHERE = {step.name for step in DETECTOR1_MIRI.steps if step not in DETECTOR1_NIR.steps} | {"guider_cds"}
-"""Steps that an image of NIRCam does not meet."""
+ELSEWHERE = {step.name for step in DETECTOR1_MIRI.steps if step not in DETECTOR1_NIR.steps}
+ELSEWHERE |= {"guider_cds", "persistence_history"}
+"""Steps that an image of NIRCam does not meet; no other product tells of a history."""
 ROAD = [name for name in STEPS if name not in ELSEWHERE]
 MODULE = '''
 from dataclasses import replace
@@ -183,6 +185,22 @@ def test_every_step_can_be_replaced(downlink, my_lab, process, processed, tmp_pa
     assert ran == {name: "" if STEPS[name].off else f"my_lab.rates:around_{name}" for name in ROAD}
     cal = next((tmp_path / "out").glob("*_cal.fits"))
     np.testing.assert_array_equal(read(cal).data, read(processed / cal.name).data)
+
+
+def test_the_history_of_an_exposure_can_be_the_users(uncal, my_lab, process, tmp_path):
+    steps = {
+        "ours": "{skip: false}",
+        "theirs": "{use: 'my_lab.rates:around_persistence_history', skip: false}",
+    }
+    made = {}
+    for name, text in steps.items():
+        how = recipe(tmp_path, text, "persistence_history")
+        assert not process(uncal, out=tmp_path / name, until="ramp", recipe=how).failed
+        made[name] = read_history(next((tmp_path / name).glob("*_persistence.fits")))
+    ours, theirs = made["ours"], made["theirs"]
+    np.testing.assert_array_equal(ours.pixels, theirs.pixels)
+    (record,) = [r for r in theirs.meta.provenance.steps if r.step == "persistence_history"]
+    assert record.implementation == "my_lab.rates:around_persistence_history"
 
 
 @pytest.mark.parametrize("name", [n for n in ROAD if n not in ("ramp_fit", "average_integrations")])

@@ -8,11 +8,12 @@ from io import StringIO
 import numpy as np
 from astropy.table import Table
 
-from processors.detector1 import DETECTOR1_MIRI, DETECTOR1_NIR
+from processors.detector1 import DETECTOR1_MIRI, DETECTOR1_NIR, persistence_history
 from processors.image3 import ImageSet
 from processors.registry import STEPS
-from schemas.products import Product, Ramp, Rate
+from schemas.products import PersistenceHistory, Product, Ramp, Rate
 from schemas.references import References, TableReference
+from simulator.persistence import FAMILIES
 from tests.processors.detector1 import build
 from tests.processors.image2 import scenes
 from tests.processors.image3 import fields as mosaics
@@ -26,6 +27,7 @@ PREPARE = {
     "charge_migration": lambda ramp: ramp.with_meta(ramp.meta.with_primary(EXP_TYPE="NIS_IMAGE")),
     "clean_flicker_noise_rate": lambda rate: rate.with_meta(rate.meta.with_primary(S_CLNFNS="SKIPPED")),
     "jump": lambda ramp: ramp.with_meta(ramp.meta.with_primary(EXP_TYPE="NRC_IMAGE")),
+    "persistence": lambda ramp: replace(ramp, histories=(left_before(ramp),)),
     "resample": ImageSet.single,
 }
 """What stands between a step and the product of the one before it."""
@@ -40,6 +42,11 @@ def references() -> References:
     gain = build.references(build.image("gain", np.full(pixels, 2.0), GAINFACT=1.5))
     refpix = TableReference(reftype="refpix", name="test_refpix.fits", digest="0" * 64, tables={})
     held = [build.everything(pixels), build.references(refpix), gain, mosaics.catalogue_references()]
+    table = TableReference(
+        reftype="trappars", name="test_trappars.fits", digest="0" * 64, tables={"TRAPPARS": FAMILIES}
+    )
+    traps = (build.image("trapdensity", np.full(pixels, 500.0)), build.image("persat", np.full(pixels, 5e4)))
+    held.append(build.references(*traps, table))
     held.append(scenes.references(pixels, flat=scenes.image_reference("flat", flat, 0.001 * np.abs(flat))))
     every = {name: found[name] for found in held for step in STEPS.values() for name in step.wanted
              if name in found}  # fmt: skip
@@ -63,6 +70,8 @@ def raw(seed: int = 1, nint: int = SHAPE[0]) -> Ramp:
         "FILTER": "F150W",
         "NFRAMES": 3,
         "FRMDIVSR": 4,
+        "EXPSTART": 60000.0,
+        "EFFINTTM": 240.0,
     }
     meta = replace(ramp.meta, primary=ramp.meta.primary.with_cards(primary), science=about.science)
     return replace(ramp, meta=meta, data=data, zeroframe=data[:, 0].copy())
@@ -75,7 +84,17 @@ def guided(seed: int = 1, nint: int = SHAPE[0]) -> Ramp:
     return replace(ramp, meta=meta, zeroframe=None, data=ramp.data[:, :2], groupdq=ramp.groupdq[:, :2])
 
 
-BESIDE = {"guider_cds": guided}
+def left_before(ramp: Ramp) -> PersistenceHistory:
+    """The history of an exposure like this one, some minutes before it."""
+    return persistence_history(ramp.with_meta(ramp.meta.with_primary(EXPSTART=59999.98)), dn_threshold=5000.0)
+
+
+def corrected(seed: int = 1, nint: int = SHAPE[0]) -> Ramp:
+    """The ramp that detector1 makes."""
+    return DETECTOR1_NIR(raw(seed, nint), REFERENCES)
+
+
+BESIDE = {"guider_cds": guided, "persistence_history": corrected}
 """Steps that do not take what the one before makes, and what they are given; nobody takes what they make."""
 
 

@@ -33,7 +33,7 @@ PLAIN_NUMBERS = {
     "source_catalog.ci2_star_threshold", "source_catalog.nlevels", "source_catalog.contrast",
 }  # fmt: skip
 """Options that are ratios or numbers of something: they have no unit."""
-NO_KEYWORD = {"average_integrations"}
+NO_KEYWORD = {"persistence_history", "average_integrations"}
 """Steps that JWST has as part of another, and no status keyword for."""
 
 pytestmark = pytest.mark.filterwarnings("ignore:Kernel")

@@ -45,7 +45,7 @@ def marked(name: str, value: str = "COMPLETE") -> Product:
 
 CORRECTIONS = (
     "group_scale", "saturation", "superbias", "refpix", "linearity", "dark_current", "gain_scale",
-    "flat_field", "photom", "emicorr", "ipc", "reset", "clean_flicker_noise",
+    "flat_field", "photom", "emicorr", "ipc", "reset", "clean_flicker_noise", "persistence",
 )  # fmt: skip
 
 

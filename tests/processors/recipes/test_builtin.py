@@ -55,3 +55,23 @@ def test_baseline_writes_out_what_defaults_may_change() -> None:
     settings = effective(builtin("baseline"), STEPS, KEYWORDS)
     for name, found in settings.items():
         assert set(STEPS[name].options_type.model_fields) - set(found.origins) <= ours, name
+
+
+@pytest.mark.parametrize("base", recipes.BUILTIN)
+def test_a_recipe_that_asks_for_persistence_asks_for_histories_too(base: str) -> None:
+    asks = Recipe(base=base, steps={"persistence": {"skip": False}})
+    settings = effective(asks, STEPS, KEYWORDS)
+    assert not settings["persistence"].skip
+    assert not settings["persistence_history"].skip
+    assert recipes.asks_for(asks, "persistence_history", KEYWORDS)
+    without = asks.model_copy(update={"steps": {**asks.steps, "persistence_history": {"skip": True}}})
+    assert effective(without, STEPS, KEYWORDS)["persistence_history"].skip
+    assert not recipes.asks_for(without, "persistence_history", KEYWORDS)
+
+
+def test_persistence_may_be_asked_for_where_an_override_holds() -> None:
+    override = {"when": {"detector": "NRCA3"}, "steps": {"persistence": {"skip": False}}}
+    some = Recipe.model_validate({"base": "optimal", "overrides": (override,)})
+    assert not recipes.asks_for(some, "persistence", {"DETECTOR": "NRCA1"})
+    assert recipes.asks_for(some, "persistence", {"DETECTOR": "NRCA3"})
+    assert not effective(some, STEPS, {"DETECTOR": "NRCA3"})["persistence_history"].skip

@@ -71,9 +71,10 @@ def test_status_shows_topics_services_and_what_is_wrong(
 
 def test_status_for_programs(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     found = json.loads(said(capsys, "status", "--json"))
-    topics = {one["topic"]: one for one in found["topics"]}
-    assert topics["raw"]["lag"] == 2
-    assert topics["raw"]["dead_letters"] == 1
+    topics = {(one["topic"], one["group"]): one for one in found["topics"]}
+    assert topics["raw", "detector1"]["lag"] == 2
+    assert topics["raw", "detector1"]["dead_letters"] == 1
+    assert topics["raw", "associator"]["lag"] == 3
     assert not found["idle"]
     assert found["reason"].startswith("there is work left")
     assert {(one["service"], one["state"]) for one in found["services"]} == {
@@ -96,7 +97,8 @@ def test_the_picture_fits_its_terminal(pipeline: Pipeline, width: int) -> None:
 
 def test_topics(pipeline: Pipeline, capsys: pytest.CaptureFixture[str]) -> None:
     text = said(capsys, "topics")
-    assert row(text, "raw").split() == ["raw", "12", "3", "for", "ever", "detector1", "2"]
+    readers = ["detector1,", "associator", "2,", "3"]
+    assert row(text, "raw").split() == ["raw", "12", "3", "for", "ever", *readers]
     assert row(text, "services").split() == ["services", "12", "last", "of", "each", "key"]
     assert row(text, "combined").split()[-1] == "nobody"
     assert row(text, "raw.detector1.dlq").split()[:3] == ["raw.detector1.dlq", "12", "1"]

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from processors.recipes import builtin
 from schemas.errors import CalstreamError
 from schemas.events import AssociationEvent, ProductEvent, next_generation
+from schemas.recipe import Recipe
 from streams.associator import Patience
 from streams.associator.hosting import HostedAssociator
 from streams.current import current_products, events_of
@@ -37,7 +38,8 @@ class Works:
     done: list[tuple[str, str, str]] = field(default_factory=list)
 
     def ingest(self, *paths, line="main", recipe="optimal"):
-        roots = Roots(builtin(recipe), self.site.store, next_generation(time.time()), line=line)
+        chosen = recipe if isinstance(recipe, Recipe) else builtin(recipe)
+        roots = Roots(chosen, self.site.store, next_generation(time.time()), line=line)
         events = run_events(roots, open_inputs(paths), combining=True)
         self.site.bus.publish([pack(event) for event in events])
 
@@ -49,8 +51,8 @@ class Works:
             recipe=lambda event: frozen(self.site.store, event.recipe.digest),
         )  # fmt: skip
         for stage in STAGES:
-            bus.create_topics(dead_letter_topics(stage.name, [stage.source]))
-        members = {stage: bus.consumer(stage.name, [stage.source]) for stage in STAGES}
+            bus.create_topics(dead_letter_topics(stage.name, stage.sources))
+        members = {stage: bus.consumer(stage.name, list(stage.sources)) for stage in STAGES}
         associator = HostedAssociator(
             bus, self.site.store, lambda digest: frozen(self.site.store, digest), PATIENCE
         )
