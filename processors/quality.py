@@ -68,7 +68,7 @@ class RampFigures:
                 self._count(block, i, g)
             if g > 0 and reference.size:
                 step = block.data[i, g].flat[reference] - block.data[i, g - 1].flat[reference]
-                self._scatter.append(_robust(step)[1] / np.sqrt(2))
+                self._scatter.append(_clipped_deviation(step) / np.sqrt(2))
             if g > 1 and not self._rows and (rows := _row_power(block, i, g)) is not None:
                 self._rows.append(rows)
 
@@ -175,6 +175,12 @@ def _robust(values: NDArray[Any]) -> tuple[float, float]:
     """Return median and standard deviation from the median absolute deviation."""
     centre = float(np.median(values))
     return centre, MAD * float(np.median(np.abs(values - centre)))
+
+
+def _clipped_deviation(values: NDArray[np.float32]) -> float:
+    """Return the standard deviation of what lies near the median; right for whole numbers too."""
+    centre, sigma = _robust(values)
+    return float(np.std(values[np.abs(values - centre) <= 5 * max(sigma, 1.0)], dtype=np.float64))
 
 
 def _clipped_median(values: NDArray[np.float32]) -> float:

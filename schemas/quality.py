@@ -59,3 +59,22 @@ def told(quality: Mapping[str, float | None]) -> list[tuple[str, str, str]]:
         if (value := quality.get(name)) is not None:
             found.append((kind.label, f"{value:.3g} {kind.unit}".rstrip(), kind.doc))
     return found
+
+
+def tabulated(
+    every: Mapping[str, Mapping[str, float | None]],
+) -> tuple[list[FigureKind], dict[str, list[str]]]:
+    """Return the kinds of figures that any of several products has, and each product's values, as a table.
+
+    Parameters
+    ----------
+    every : mapping of str to mapping
+        Quality by the product's name.
+    """
+    names = [name for name in FIGURES if any(q.get(name) is not None for q in every.values())]
+    rows = {
+        product: ["" if (value := quality.get(name)) is None else f"{value:.3g}" for name in names]
+        for product, quality in every.items()
+        if any(quality.get(name) is not None for name in names)
+    }
+    return [FIGURES[name] for name in names], rows

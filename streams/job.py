@@ -127,8 +127,9 @@ class Job:
         return product.with_meta(replace(meta, provenance=self._origin(meta.provenance)))
 
     def _origin(self, provenance: Provenance) -> Provenance:
-        """Return how a product was made, by this run, and what is known of its quality."""
-        quality = {name: value for name, value in self.quality.items() if math.isfinite(value)}
+        """Return how a product was made, by this run, and what is known of its quality, also from before."""
+        known = {name: value for name, value in self.quality.items() if math.isfinite(value)}
+        quality = {**provenance.run.get("quality", {}), **known}
         return replace(provenance, run={**self.run, **({"quality": quality} if quality else {})})
 
     @contextlib.contextmanager

@@ -14,7 +14,7 @@ from streams.report.gather import Folder, gather
 from streams.report.history import History, of_bus, of_record
 from streams.report.provenance import origins
 from streams.report.recovery import Check, check_errors
-from streams.report.sections import PREVIEWS, mosaic_section, previews
+from streams.report.sections import PREVIEWS, mosaic_section, previews, quality_table
 from streams.report.timeline import duration, timeline
 from streams.report.truth import Truth, deviations, read_truth
 from streams.run.record import read_record
@@ -79,6 +79,7 @@ def write_report(request: ReportRequest) -> list[Check]:
         sections=sections,
         previews=previews(folder),
         hidden=max(0, len(folder.exposures) - PREVIEWS),
+        quality=quality_table(folder),
         timeline=timeline(history) if history else None,
         history=history,
         errors=errors,

@@ -2,8 +2,9 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
+from itertools import islice
 from typing import Any, Final
 
 import numpy as np
@@ -11,6 +12,7 @@ from astropy import units as u
 from astropy.table import QTable
 
 from schemas.products import Rate
+from schemas.quality import FigureKind, tabulated
 from streams.report import plots
 from streams.report.gather import Combined, Folder, ProductHead
 from streams.report.images import (
@@ -28,7 +30,7 @@ from streams.report.recovery import Check, Sources, check_fluxes, compare_source
 from streams.report.truth import Truth
 
 ROWS: Final = 50
-"""Of the catalogue on a page."""
+"""Of a table on a page."""
 PREVIEWS: Final = 12
 _THUMB: Final = 360
 _TIMES: Final = "\N{MULTIPLICATION SIGN}"
@@ -98,6 +100,15 @@ class Preview:
     facts: str
 
 
+@dataclass(frozen=True, kw_only=True)
+class QualityTable:
+    """Figures of the exposures' quality: columns, values by the exposure's name, how many are not shown."""
+
+    columns: Sequence[FigureKind]
+    rows: Mapping[str, Sequence[str]]
+    hidden: int
+
+
 def mosaic_section(number: int, combined: Combined, truth: Truth | None) -> MosaicSection:
     """Return the section of a combined product.
 
@@ -144,6 +155,19 @@ def previews(folder: Folder) -> list[Preview]:
             Preview(name=head.name, file=head.path.name, picture=stretched(data, _THUMB), facts=level)
         )
     return found
+
+
+def quality_table(folder: Folder) -> QualityTable | None:
+    """Return what is known of the exposures' quality, from the products' own records; None for nothing."""
+    known = {
+        name: (images.get("cal") or images["rate"]).meta.provenance.run.get("quality", {})
+        for name, images in folder.exposures.items()
+    }
+    columns, rows = tabulated(known)
+    if not rows:
+        return None
+    shown = dict(islice(rows.items(), ROWS))
+    return QualityTable(columns=columns, rows=shown, hidden=len(rows) - len(shown))
 
 
 def source_lines(sources: QTable, height: int) -> list[SourceLine]:

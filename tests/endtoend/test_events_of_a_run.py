@@ -44,14 +44,15 @@ def test_the_primary_product_appears_last(uncal, process, tmp_path, monkeypatch)
 
 
 def test_events_and_products_tell_quality_figures(uncal, process, tmp_path):
-    """Of the ramp and of its rate; the two runs are one here."""
-    summary = process(uncal, out=tmp_path, until="rate")
+    """Of the ramp and of its rate; the two runs are one here. What is made of the rate tells them on."""
+    summary = process(uncal, out=tmp_path, until="cal")
     (event,) = [n.event for n in summary.notes if n.event.suffix == "rate"]
     assert {"cosmic_ray_rate", "saturated_fraction", "residual_1f_power"} <= set(event.quality)
     assert 0.5 < event.quality["chisq_per_dof_q50"] < 1.5
     assert event.quality["poor_fit_fraction"] < 0.05
-    with ProductFile(tmp_path / f"{event.name}_rate.fits") as file:
-        assert file.meta.provenance.run["quality"] == dict(event.quality)
+    for suffix in ("rate", "cal"):
+        with ProductFile(tmp_path / f"{event.name}_{suffix}.fits") as file:
+            assert file.meta.provenance.run["quality"] == dict(event.quality)
 
 
 class Flaky:

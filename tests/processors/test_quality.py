@@ -79,6 +79,14 @@ def test_reference_pixel_scatter():
     assert "reference_pixel_scatter" not in measured(ramp)
 
 
+def test_reference_pixels_of_whole_numbers_scatter_as_much():
+    """Where references correct nothing: values of a median absolute deviation would lie 1 DN apart."""
+    ramp = exposure()
+    ramp.data[:] = np.round(ramp.data)
+    whole = np.hypot(NOISE, np.sqrt(1 / 12))
+    assert measured(ramp)["reference_pixel_scatter"] == pytest.approx(whole, rel=0.03)
+
+
 @pytest.mark.parametrize("axis", [-1, 2])
 @pytest.mark.parametrize("drift", [0.0, 1.0, 3.0])
 def test_residual_power_of_the_rows(axis, drift):

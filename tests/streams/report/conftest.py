@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from astropy import units as u
@@ -58,10 +60,14 @@ def meta(stage, **cards):
     )
 
 
-def rate(data, stage):
+def rate(data, stage, **quality):
     err = np.full(data.shape, NOISE, np.float32)
+    known = meta(stage)
+    if quality:
+        run = {**known.provenance.run, "quality": quality}
+        known = replace(known, provenance=replace(known.provenance, run=run))
     return Rate(
-        meta=meta(stage),
+        meta=known,
         data=data.astype(np.float32),
         err=err,
         dq=np.zeros(data.shape, np.uint32),
@@ -110,10 +116,11 @@ def products(tmp_path_factory):
     truth.meta["filter"] = "F200W"
     truth.write(folder / "truth/sources.ecsv", format="ascii.ecsv")
     true = np.ones((SIZE, SIZE))
-    for name in EXPOSURES:
+    for number, name in enumerate(EXPOSURES):
         data = true + NOISE * rng.standard_normal(true.shape)
         write(rate(data, "detector1+ramp_fit"), folder / f"{name}_rate.fits")
-        write(rate(data, "image2"), folder / f"{name}_cal.fits")
+        figures = {"cosmic_ray_rate": 4.321 + number} if number else {}
+        write(rate(data, "image2", **figures), folder / f"{name}_cal.fits")
         write(resampled(data, "image2", 1), folder / f"{name}_i2d.fits")
         fits.HDUList([fits.PrimaryHDU(), fits.ImageHDU(true, name="CAL")]).writeto(
             folder / f"truth/{name}_truth.fits"

@@ -12,8 +12,10 @@ from astropy.io import fits
 
 from schemas.catalogue_file import read_catalogue, write_catalogue
 from schemas.errors import Unprocessable
+from schemas.quality import FIGURES
 from streams.cli import main
 from streams.report import ReportRequest, write_report
+from tests.streams.report.conftest import EXPOSURES
 
 MOSAIC = "jw01234-o001_t001_nircam_clear-f200w"
 VOID = {"meta", "link", "img", "input", "br", "hr", "wbr"}
@@ -83,6 +85,18 @@ def test_the_page_shows_everything(folder):
     ):  # fmt: skip
         assert wanted in page.text, wanted
     assert "No combined product" not in page.text
+
+
+def test_quality_of_exposures_is_shown_where_it_is_known(folder):
+    page, _ = page_of(folder)
+    kind = FIGURES["cosmic_ray_rate"]
+    assert f"{kind.label} {kind.unit} jw01234001001_02101_00002_nrca1 5.32" in page.text
+    assert "6.32" in page.text
+    assert FIGURES["saturated_fraction"].label not in page.text
+    for path in folder.glob("*_[rc]a*.fits"):
+        if not path.name.startswith(EXPOSURES[0]):
+            path.unlink()
+    assert kind.label not in page_of(folder)[0].text
 
 
 def test_it_needs_no_network_and_no_other_file(folder):
