@@ -26,6 +26,8 @@ BRIGHTEST = 0.001
 """Part of the pixels that tells what bright ones have too much."""
 FEWEST = 50
 """Pixels that it takes to tell."""
+LARGEST = 1e12
+"""DN that can be too much; single precision holds their square."""
 
 Ramps = tuple[NDArray[Any], NDArray[np.uint8]]
 
@@ -67,7 +69,7 @@ def without_excess(found: Slopes, kept: NDArray[np.bool_], ramps: Ramps, pattern
         line = _line(charge, rise - found.slope[ordinary] * spans[group])
         own = first == group
         excess = np.polyval(line, _charge(found, data, (rows[own], columns[own]), pattern))
-        extra[own] = np.where(np.isfinite(excess), excess, 0) / spans[group]
+        extra[own] = np.where(np.abs(excess) < LARGEST, excess, 0) / spans[group]
     return _without(found, (rows, columns), extra)
 
 
