@@ -78,6 +78,7 @@ CASES: Final = (
     Case("two_point", "ols", 1, 1, 1, {"minimum_sigclip_groups": 2}),
     Case("likelihood", "gls", 1, 1, 2, {"expand_large_events": True, "edge_size": 0}),
     Case("likelihood", "gls", 4, 1, 1, _SHOWERS, "MIRI"),
+    Case("likelihood", "gls", 4, 1, 2, {**_SHOWERS, "minimum_sigclip_groups": 2}, "MIRI"),
     Case("likelihood", "gls", 4, 1, 2, {}, "MIRI"),
 )
 """Each kernel is on one of these ways."""
@@ -173,7 +174,10 @@ def _stage_1(case: Case) -> None:
 
     raw = exposure(case)
     pipeline = detector1_of(raw.meta.primary)
-    given = {"jump": {"method": case.jumps, **case.options}, "ramp_fit": {"algorithm": case.fit}}
+    given = {
+        "jump": {"method": case.jumps, **case.options},
+        "ramp_fit": {"algorithm": case.fit, "fit_diagnostics": True},
+    }
     settings = {
         step.name: StepSettings(options=validated(step.options_type, given[step.name], step.name))
         for step in (*pipeline.steps, *RAMP_FIT.steps)

@@ -13,7 +13,7 @@ from processors.detector1.readout import pixel_noise, read_pattern
 from processors.detector1.rscd import estimated
 from processors.invalid import settle
 from processors.options import Options, option
-from processors.ramps import chargeloss, diagnostics, gls, goodness, ols, zeroframe
+from processors.ramps import chargeloss, diagnostics, firstgroups, gls, goodness, ols, zeroframe
 from processors.ramps.covariance import PixelNoise
 from processors.steps import STATUS, Scope, step
 from schemas.dq import DQ
@@ -71,7 +71,8 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     median rate of all integrations, so it needs the whole exposure. Where single groups are not suppressed,
     a ramp whose first group alone is good has the rate of that one, and one that is saturated from there on
     that of its zero frame. Pixels are NaN and DO_NOT_USE where nothing can be fitted, UNRELIABLE_SLOPE where
-    no straight line fits (``gls``), and FLUX_ESTIMATED where groups were kept that rscd leaves out elsewhere.
+    no straight line fits (``gls``), and FLUX_ESTIMATED where groups were kept that rscd leaves out elsewhere:
+    what those have too much is taken off, and counts as error (``gls``; see `processors.ramps.firstgroups`).
     Behind charge_migration, the read-noise variance is that of the ramp with the groups that it took, as the
     standard pipeline's (see `processors.ramps.chargeloss`).
 
@@ -97,7 +98,10 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     kept = estimated(ramp)
     ramp = _without_unused_flags(_chosen_groups(ramp, options))
     noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
-    fits = _fit_gls(ramp, noise, options) if options.algorithm == "gls" else _fit_ols(ramp, noise, options)
+    if options.algorithm == "gls":
+        fits = _fit_gls(ramp, noise, options, kept)
+    else:
+        fits = _fit_ols(ramp, noise, options)
     planes: dict[str, Any] = _stacked(fits, ramp.shape[0], _left_out(options))
     if kept is not None:
         planes["dq"] = planes["dq"] | np.where(kept, np.uint32(DQ.FLUX_ESTIMATED), np.uint32(0))
@@ -136,15 +140,19 @@ def _without_unused_flags(ramp: Ramp) -> Ramp:
     return out
 
 
-def _fit_gls(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator[Planes]:
+def _fit_gls(
+    ramp: Ramp, noise: PixelNoise, options: RampFitOptions, kept: NDArray[np.bool_] | None
+) -> Iterator[Planes]:
     pattern = read_pattern(ramp.meta, ramp.shape[1])
     how = {
         "suppress_one_group": options.suppress_one_group,
         "shares": ramp.shape[0] > 1 or ramp.meta.get("NINTS") != 1,  # one alone has no average to go into
     }
     time = float(ramp.meta.require("TFRAME"))
-    for data, groupdq, frame in _integrations(ramp, options):
+    for i, (data, groupdq, frame) in enumerate(_integrations(ramp, options)):
         slopes = gls.fit_slopes(data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, **how)
+        if kept is not None:
+            slopes = firstgroups.without_excess(slopes, kept[i], (data, groupdq), pattern)
         if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
             slopes = zeroframe.fit_gls(slopes, pixels, planes, pattern, noise, time)

@@ -98,7 +98,8 @@ class OlsRate:
     def add(self, slopes: Slopes) -> None:
         """Add one integration, fitted by `ols.fit_slopes`."""
         used = slopes.var_rnoise if slopes.var_used is None else slopes.var_used
-        usable = np.isfinite(slopes.slope) & (used > 0)
+        # standard products have an error of 0 where it was too large for them: nothing to weight by
+        usable = np.isfinite(slopes.slope) & (used > 0) & (slopes.err > 0)
         weight = _inverse(used, usable)
         self._sums[0] += weight
         self._sums[1] += np.where(usable, slopes.slope, 0.0) * weight

@@ -10,7 +10,7 @@ from numba import prange
 from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
-from processors.ramps.gls import Slopes
+from processors.ramps.gls import LARGEST, Slopes
 from processors.ramps.jumps import CII, NROWS, Q, Z, back_substitute
 from processors.ramps.kernels import TILE, Array, collect, gather, kernel, parallel_kernel, reduce
 
@@ -84,7 +84,8 @@ def _diagnose(data: Array, groupdq: Array, table: Array, planes: Any, out: Any) 
                 if n > 1:
                     g, r = np.float64(gain[y, x]), np.float64(readnoise[y, x])
                     read = 0.5 * r * r
-                    i, worst[y, x] = _worst(w, n, rate, (max(rate + dark[y, x], 0.0) / g, read))
+                    i, sigma = _worst(w, n, rate, (max(rate + dark[y, x], 0.0) / g, read))
+                    worst[y, x] = min(max(sigma, -LARGEST), LARGEST)
                     group[y, x] = end[i] + 1
 
 

@@ -5,9 +5,10 @@ depend on its signal-to-noise ratio (Fixsen et al. 2000, PASP 112, 1350, table 2
 113, 240); segments are joined with their read-noise weights. The formulae for the variances are those of the
 JWST pipeline's documentation of ramp_fitting, section "Detailed algorithms".
 
-Two of the standard pipeline's habits are not followed, because they make numbers up: a ramp without any good
-group that is not wholly saturated or unusable gets NaN and DO_NOT_USE (there: a rate of 0 with an error of
-0), and values that are not finite count as unusable (there: as 0 DN).
+Three of the standard pipeline's habits are not followed, because they make numbers up: a ramp without any
+good group that is not wholly saturated or unusable gets NaN and DO_NOT_USE (there: a rate of 0 with an error
+of 0), values that are not finite count as unusable (there: as 0 DN), and variances above 1e6 (DN/s)^2, as
+bright stars have them in the smallest subarrays, are stated (there: 0, as of ramps without a rate).
 """
 
 from __future__ import annotations
@@ -27,7 +28,6 @@ from schemas.dq import DQ
 PERSISTENCE = np.uint8(DQ.PERSISTENCE)
 DNU32, SAT32 = np.uint32(DNU), np.uint32(SAT)
 INVALID = DNU32 | SAT32
-LARGE_VARIANCE = 1.0e6
 SLOPE, ERR, VAR_P, VAR_R = range(4)
 SNR_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)
 POWERS = (0.0, 0.4, 1.0, 3.0, 6.0, 10.0)
@@ -341,14 +341,7 @@ def _fit_segments(values: Array, which: Any, times: Any, pixel: Any, weights: Ar
         intervals += length - 1
     var_p = 1.0 / weight_p if weight_p > 0.0 else 0.0
     var_r = 1.0 / weight_r
-    var_e = 1.0 / weight_e
-    err = 0.0 if var_e > LARGE_VARIANCE else np.sqrt(var_e)
-    return total * var_r, err, _bounded(var_p), _bounded(var_r), float(intervals)
-
-
-@kernel
-def _bounded(variance: float) -> float:
-    return 0.0 if variance >= LARGE_VARIANCE else variance
+    return total * var_r, np.sqrt(1.0 / weight_e), var_p, var_r, float(intervals)
 
 
 @kernel

@@ -14,7 +14,7 @@ from tests.parity.ours import stage1
 from tests.processors.test_truth_chain_effects import CASES, SWITCH
 
 pytestmark = pytest.mark.peer
-BAD = np.uint32(DQ.DO_NOT_USE | DQ.FLUX_ESTIMATED)
+BAD = np.uint32(DQ.DO_NOT_USE)
 
 
 @pytest.fixture(scope="module")

@@ -1,6 +1,8 @@
 """Raw to rate with 1/f noise in the detector: what cleaning of the rates gains, and that it takes no light.
 
 Bias within 0.3 % and scatter of (rate - truth) / error within 10 %, as for effects that ERR does not model.
+The level of the noise cannot be told from the sky, and moves faint pixels of a RAPID integration by 1 to 2 %;
+so the bias is that of integrations five times as long, whose mean has a standard error below 0.1 %.
 """
 
 from __future__ import annotations
@@ -19,12 +21,21 @@ REQUEST = Request(
     detectors=("NRCALONG",), filter="F277W", subarray="SUB640", ngroups=10, nints=2, dithers=1, seed=31,
     flicker=1.0,
 )  # fmt: skip
+LONG = replace(REQUEST, subarray="SUB320", pattern="SHALLOW4", nints=8)
 
 
 @pytest.fixture(scope="module")
 def chain(tmp_path_factory):
-    folder = tmp_path_factory.mktemp("flicker")
-    (uncal,) = write_downlink(REQUEST, folder)
+    yield from made(REQUEST, tmp_path_factory.mktemp("flicker"))
+
+
+@pytest.fixture(scope="module")
+def long(tmp_path_factory):
+    yield from made(LONG, tmp_path_factory.mktemp("long"))
+
+
+def made(request, folder):
+    (uncal,) = write_downlink(request, folder)
     with served(folder):
         chain = Chain(folder, uncal)
         assert chain.rates.meta.get("S_CLNFNS") == "SKIPPED"
@@ -61,11 +72,16 @@ def test_errors_are_right_within_a_tenth(chain, clean, flux):
     assert pulls[0] <= pulls[1] + 0.002
 
 
-def test_bright_rates_are_unbiased(chain, clean):
-    where, truth = chain.fluxes("high"), chain.true("RATE").astype(float)
-    offset = (clean.data - truth)[where].mean()
-    independent = np.sqrt(np.square(clean.err[where].astype(float)).sum()) / where.sum()
-    assert abs(offset) < 0.003 * truth[where].mean() + 3 * independent
+@pytest.mark.parametrize("flux", ["low", "high"])
+@pytest.mark.parametrize("cleaned", [True, False])
+def test_rates_are_unbiased(long, flux, cleaned):
+    rates = clean_flicker_noise_rate(long.rates, long.references) if cleaned else long.rates
+    rate = average_integrations(rates, long.references)
+    where, truth = long.fluxes(flux), long.true("RATE").astype(float)
+    offsets = np.array([(image - truth)[where].mean() for image in rates.data]) / truth[where].mean()
+    independent = np.sqrt(np.square(rate.err[where].astype(float)).sum()) / truth[where].sum()
+    assert max(independent, offsets.std(ddof=1) / np.sqrt(offsets.size)) < 0.001
+    assert abs((rate.data - truth)[where].sum() / truth[where].sum()) < 0.003
 
 
 def test_cleaning_takes_no_light_from_faint_pixels(chain, clean):

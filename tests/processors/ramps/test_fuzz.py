@@ -12,11 +12,12 @@ from hypothesis.extra import numpy as arrays
 
 from processors.detector1.charge_migration import charge_migration
 from processors.detector1.jump import jump
-from processors.ramp_fit import average_integrations, ramp_fit
+from processors.ramp_fit import average_integrations, gain_scale, ramp_fit
 from processors.ramps import (
     chargeloss,
     components,
     diagnostics,
+    firstgroups,
     gls,
     goodness,
     jumps,
@@ -110,6 +111,8 @@ def test_generalised_least_squares(given, single):
     assert not np.isinf(said.pedestal).any()
     assert not np.isinf(said.worst).any()
     np.testing.assert_array_equal(said.worst_group > 0, np.isfinite(said.worst))
+    kept = (given.pixeldq != 0) & (np.arange(flags.shape[2]) % 2 == 0)
+    check(firstgroups.without_excess(slopes, kept, (data, flags), given.pattern), given.noise)
     check(chargeloss.restored_gls(slopes, (data, flags), given.pattern, given.noise), given.noise)
 
 
@@ -218,3 +221,35 @@ def test_steps_from_jumps_to_the_rate(given, algorithm, method):
         for plane in (rate.data, rate.err, rate.var_poisson, rate.var_rnoise):
             np.testing.assert_array_equal(np.isnan(plane), bad)
             assert not np.isinf(plane).any()
+
+
+FACTORS = (
+    st.floats(1e-4, 1e4) | st.floats() | st.sampled_from([0, 0.0, -1.0, 1, 2.0, 1e30, 1e-30, True, "2.0"])
+)
+
+
+@fuzzed
+@given(given=exposures(nint=2), factor=FACTORS, own=st.booleans(), algorithm=st.sampled_from(["gls", "ols"]))
+def test_gains_of_another_scale(given, factor, own, algorithm):
+    """A factor that is none is refused; rates that it takes out of range become NaN and DO_NOT_USE."""
+    ramp = make_ramp(given.data, given.groupdq, given.pixeldq, EXP_TYPE="NIS_IMAGE")
+    good = np.ones(given.pixeldq.shape)
+    refs = references(image("gain", 2 * good, GAINFACT=factor), image("readnoise", 8 * good))
+    rate = ramp_fit(ramp, refs, algorithm=algorithm)
+    if own and (isinstance(factor, str) or np.isfinite(factor)):  # FITS headers hold nothing else
+        rate = rate.with_meta(rate.meta.with_primary(GAINFACT=factor))
+        refs = references(image("gain", 2 * good), image("readnoise", 8 * good))
+    if isinstance(factor, str) or not 1e-6 <= factor <= 1e6:
+        with pytest.raises(Unprocessable, match="not a positive number"):
+            gain_scale(rate, refs)
+        return
+    scaled = gain_scale(rate, refs)
+    bad = np.isnan(scaled.data)
+    np.testing.assert_array_equal(bad, (scaled.dq & np.uint32(DNU)) != 0)
+    assert bad[np.isnan(rate.data)].all()
+    beyond = np.isnan(rate.data)
+    for name in ("data", "err", "var_poisson", "var_rnoise"):
+        expected = getattr(rate, name).astype(float) * float(factor) ** (2 if name.startswith("var") else 1)
+        np.testing.assert_allclose(getattr(scaled, name)[~bad], expected[~bad], rtol=1e-5, atol=1e-37)
+        beyond |= np.abs(expected) > LARGEST * (1 - 1e-6)
+    assert beyond[bad].all()

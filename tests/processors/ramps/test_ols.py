@@ -1,10 +1,12 @@
 """Slopes by ordinary least squares, against truth and on bad input (parity: tests/parity)."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 from numpy.testing import assert_array_equal
 
-from processors.ramps import ols, twopoint
+from processors.ramps import combine, ols, twopoint
 from processors.ramps.covariance import PixelNoise
 from schemas.dq import DQ
 from tests.processors.ramps.ramps import FRAME, GAIN, READNOISE, planes, read_times, simulate
@@ -36,6 +38,37 @@ def test_segments_are_joined():
     assert abs(got.slope.mean() * GAIN - 20) < 4 * got.slope.std() * GAIN / 128
     assert (got.ndiff == 7).all()
     assert (got.dq == DQ.JUMP_DET | DQ.SATURATED).all()
+
+
+def test_errors_of_very_bright_short_ramps_are_stated_and_averaged():
+    timing, time = ols.Timing(0.01, 0.01, 1), 0.01
+    gain, readnoise = np.full(SHAPE, 2, np.float32), np.full(SHAPE, 14, np.float32)
+    rng, total, pulls = np.random.default_rng(66), combine.OlsRate(SHAPE), []
+    for _ in range(3):
+        charge = np.cumsum(rng.poisson(1e6 * time, (3, *SHAPE)), axis=0) / 2
+        data = (charge + rng.normal(0, 14 / np.sqrt(2), charge.shape)).astype(np.float32)
+        got = ols.fit_slopes(data, np.zeros(data.shape, np.uint8), timing, PixelNoise(gain, readnoise))
+        assert (np.square(got.err) > 1e6).all()
+        pulls.append((got.slope - 5e5) / got.err)
+        total.add(got)
+    assert np.std(pulls) == pytest.approx(1, abs=0.05)
+    mean = total.result()
+    assert np.std((mean.slope - 5e5) / mean.err) == pytest.approx(1, abs=0.05)
+
+
+def test_integrations_of_which_no_error_is_known_are_left_out_of_averages():
+    timing, noise = ols.Timing(FRAME, FRAME, 1), PixelNoise(*planes(SHAPE))
+    data = simulate(read_times(5), 20.0, SHAPE, 67)
+    one = ols.fit_slopes(data, np.zeros(data.shape, np.uint8), timing, noise)
+    zero = np.zeros(SHAPE, np.float32)
+    unknown = replace(one, slope=one.slope + 100, err=zero, var_poisson=zero)
+    total = combine.OlsRate(SHAPE)
+    total.add(unknown)
+    assert np.isnan(total.result().slope).all()
+    assert (total.result().dq & DQ.DO_NOT_USE).all()
+    total.add(one)
+    np.testing.assert_allclose(total.result().slope, one.slope, rtol=1e-6)
+    np.testing.assert_allclose(total.result().err, one.err, rtol=1e-5)
 
 
 def test_bad_values_give_flags_not_crashes():

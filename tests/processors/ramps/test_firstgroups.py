@@ -1,0 +1,65 @@
+"""Rates from groups that are left out elsewhere and have too much, in proportion to the charge in the end."""
+
+from __future__ import annotations
+
+import numpy as np
+import pytest
+
+from processors.ramps import firstgroups, gls
+from processors.ramps.covariance import PixelNoise, ReadPattern
+from schemas.dq import DQ
+
+DNU, SAT = np.uint8(DQ.DO_NOT_USE), np.uint8(DQ.SATURATED)
+NGROUP, SHAPE, PATTERN = 12, (40, 50), ReadPattern.regular(12, 1, 0, 2.0)
+CONSTANT, SHARE, WELL = 30.0, 0.01, 20000.0
+
+
+@pytest.fixture(scope="module")
+def exposure():
+    """Return true rates, which pixels keep their first groups, and data and flags."""
+    rng = np.random.default_rng(8)
+    rate = rng.uniform(5, 60, SHAPE)
+    rate[::4, ::8] = 600
+    rate[3::8, ::4] = 4000
+    kept = rate == 4000
+    steps = rng.normal(rate * 2.0, np.sqrt(rate * 2.0), (NGROUP, *SHAPE))
+    data = np.minimum(np.cumsum(steps, axis=0), WELL)
+    flags = np.where(data >= WELL, SAT, np.uint8(0))
+    data += rng.normal(0, 3, data.shape)
+    data[0] -= CONSTANT + SHARE * data[-1]
+    flags[0, ~kept] |= DNU
+    return rate, kept, (data.astype(np.float32), flags)
+
+
+@pytest.fixture(scope="module")
+def slopes(exposure):
+    noise = PixelNoise(np.ones(SHAPE, np.float32), np.full(SHAPE, 3 * np.sqrt(2), np.float32))
+    return gls.fit_slopes(*exposure[2], PATTERN, noise)
+
+
+def test_what_they_have_too_much_is_taken_off_and_is_error(exposure, slopes):
+    rate, kept, ramps = exposure
+    made = firstgroups.without_excess(slopes, kept, ramps, PATTERN)
+    excess = (CONSTANT + SHARE * WELL) / 2.0
+    assert (slopes.slope - rate)[kept].mean() == pytest.approx(excess, rel=0.25)
+    assert abs((made.slope - rate)[kept].mean()) < 0.25 * excess
+    added = np.sqrt(np.square(made.err) - np.square(slopes.err))[kept]
+    assert added == pytest.approx(np.full(added.size, excess), rel=0.1)
+    np.testing.assert_allclose(made.var_poisson + made.var_rnoise, np.square(made.err), rtol=1e-5)
+    lighter = np.square(slopes.err / made.err)[kept]
+    np.testing.assert_allclose((made.shares / slopes.shares)[:, kept], [lighter, lighter], rtol=1e-5)
+
+
+def test_all_other_pixels_stay(exposure, slopes):
+    _, kept, ramps = exposure
+    made = firstgroups.without_excess(slopes, kept, ramps, PATTERN)
+    for name in ("slope", "err", "var_poisson", "var_rnoise", "dq"):
+        np.testing.assert_array_equal(getattr(made, name)[~kept], getattr(slopes, name)[~kept])
+    assert firstgroups.without_excess(slopes, np.zeros(SHAPE, bool), ramps, PATTERN) is slopes
+
+
+def test_too_few_pixels_tell_nothing(exposure, slopes):
+    _, kept, (data, flags) = exposure
+    hit = flags.copy()
+    hit[5, ~kept] |= np.uint8(DQ.JUMP_DET)
+    assert firstgroups.without_excess(slopes, kept, (data, hit), PATTERN) is slopes
