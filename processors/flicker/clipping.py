@@ -74,12 +74,13 @@ def deviation(values: Array, centre: float) -> float:
 
 
 @kernel
-def spread_of(values: Array) -> float:
-    """Standard deviation of values; 0 if there are none."""
+def spread_of(values: Array, centre: float) -> float:
+    """Standard deviation of values about their mean, found by way of their median; 0 if there are none."""
     if not values.size:
         return 0.0
-    origin = np.float64(values[0])
-    return deviation(values, origin + sums(values, origin)[0] / values.size)
+    # a mean is within a standard deviation of the median, so the difference of squares loses no digits
+    total, squares = sums(values, centre)
+    return np.sqrt(max(squares / values.size - (total / values.size) ** 2, 0.0))
 
 
 @kernel
@@ -90,14 +91,16 @@ def centre_and_width(values: Array) -> tuple[float, float]:
         part = values[first:last]
         if not part.size:
             break
-        centre, reach = middle(part), SIGMA * spread_of(part)
+        centre = middle(part)
+        reach = SIGMA * spread_of(part, centre)
         while first < last and values[first] < centre - reach:
             first += 1
         while last > first and values[last - 1] > centre + reach:
             last -= 1
         if last - first == part.size:
             break
-    return middle(values[first:last]), spread_of(values[first:last])
+    centre = middle(values[first:last])
+    return centre, spread_of(values[first:last], centre)
 
 
 @kernel
@@ -106,16 +109,27 @@ def clipped_median(values: Array, n: int) -> tuple[float, int]:
     for _ in range(TURNS):
         if not n:
             break
-        centre, reach = median_of(values, n), SIGMA * spread_of(values[:n])
+        centre = median_of(values, n)
+        reach = SIGMA * spread_of(values[:n], centre)
+        low, high = centre - reach, centre + reach
         kept = 0
         for i in range(n):
-            value = values[i]
-            values[kept] = value
-            kept += (value >= centre - reach) & (value <= centre + reach)
+            kept += (values[i] >= low) & (values[i] <= high)
         if kept == n:
             return centre, n
-        n = kept
+        n = keep_within(values, n, low, high)
     return median_of(values, n), n
+
+
+@kernel
+def keep_within(values: Array, n: int, low: float, high: float) -> int:
+    """Move those of the first n values that lie within limits to the front; return how many they are."""
+    kept = 0
+    for i in range(n):
+        value = values[i]
+        values[kept] = value
+        kept += (value >= low) & (value <= high)
+    return kept
 
 
 @kernel
