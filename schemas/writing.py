@@ -12,8 +12,9 @@ import math
 import os
 import threading
 from collections.abc import Mapping
+from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
-from dataclasses import asdict, replace
+from dataclasses import asdict, dataclass, replace
 from pathlib import Path
 from typing import Any
 
@@ -23,7 +24,7 @@ from astropy.io import fits
 from schemas import layout as layouts
 from schemas.arrays import BZERO, CHUNK, bitpix, to_stored
 from schemas.canonical import canonical_json
-from schemas.content import PlaneDigest, content_digest_of
+from schemas.content import PlaneDigest, content_digest_of, file_digest
 from schemas.errors import explained
 from schemas.layout import Layout, Plane
 from schemas.meta import Meta, Provenance
@@ -32,9 +33,24 @@ from schemas.tables import table_to_hdu
 from schemas.wcs_extension import NO_WCS, wcs_hdu, wcs_to_bytes
 
 _BLOCK = 2880
+_HANDS = 2
+"""Threads that hash and write arrays, each whole ones: there are few of them, and disks are shared."""
+
+
+@dataclass(frozen=True)
+class Written:
+    """What a product file holds: its content digest, and the SHA-256 of its bytes."""
+
+    content: str
+    sha256: str
 
 
 def write(product: Product, path: str | Path) -> str:
+    """Write a product as `write_file` does, and return its content digest."""
+    return write_file(product, path).content
+
+
+def write_file(product: Product, path: str | Path) -> Written:
     """Write a product to a FITS file, at once or not at all.
 
     Parameters
@@ -46,8 +62,8 @@ def write(product: Product, path: str | Path) -> str:
 
     Returns
     -------
-    str
-        The content digest of what was written.
+    Written
+        What was written.
 
     Raises
     ------
@@ -61,13 +77,13 @@ def write(product: Product, path: str | Path) -> str:
     nint = product.arrays()["data"].shape[0]
     with ProductWriter(partial, product, nint, filename=target.name) as writer:
         writer.append(product)
-        content = writer.finish(product.meta.provenance)
+        written = Written(writer.finish(product.meta.provenance), writer.sha256)
     try:
         with explained(target, "written"):
             partial.replace(target)
     finally:
         partial.unlink(missing_ok=True)
-    return content
+    return written
 
 
 class ProductWriter:
@@ -85,6 +101,11 @@ class ProductWriter:
         Number of integrations of the whole; not used for images.
     filename : str, optional
         FILENAME in the header, if not the name in `path`.
+
+    Attributes
+    ----------
+    sha256 : str
+        Of the file; known behind `finish`.
 
     Raises
     ------
@@ -110,6 +131,7 @@ class ProductWriter:
         self._once: dict[str, np.ndarray] = {}
         self._written = 0
         self._finished = False
+        self.sha256 = ""
         with self._explained():
             self._file = open(self.path, "wb", buffering=0)  # noqa: SIM115  closed by __exit__
         try:
@@ -138,16 +160,19 @@ class ProductWriter:
         arrays = block.arrays()
         count = arrays["data"].shape[0]
         self._check(arrays, count)
-        with self._explained():
+        with self._explained(), ThreadPoolExecutor(_HANDS) as hands:
+            streams = []
             for plane in self._planes:
                 array = arrays[plane.attribute]
                 if plane.per_integration or not self._blocked:
                     done = self._written * math.prod(array.shape[1:]) if self._blocked else 0
-                    self._stream(plane, array, done)
+                    streams.append(hands.submit(self._stream, plane, array, done))
                 elif plane.attribute in self._once and plane.attribute == "pixeldq":
                     self._once[plane.attribute] = self._once[plane.attribute] | array
                 else:
                     self._once[plane.attribute] = array
+            for stream in streams:
+                stream.result()
         self._written += count
 
     def finish(self, provenance: Provenance) -> str:
@@ -174,7 +199,10 @@ class ProductWriter:
             content = content_digest_of(self.layout_name, digests, self._meta, wcs)
             tail = _tail(self._meta, replace(provenance, content=content), self.layout_name, wcs)
             _write_all(self._file.fileno(), memoryview(tail), self._end)
-            os.fsync(self._file.fileno())
+            with ThreadPoolExecutor(1) as flusher:
+                flush = flusher.submit(os.fsync, self._file.fileno())
+                self.sha256 = file_digest(self.path)
+                flush.result()
         self._finished = True
         return content
 

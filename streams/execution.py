@@ -89,7 +89,7 @@ def _compute(run: Run, tools: Tools) -> Manifest:
             ManifestEntry(
                 name=run.name,
                 suffix=suffix,
-                artifact=tools.store.artifact(f"{folder}/{out.path.name}", out.path, out.content),
+                artifact=tools.store.artifact(f"{folder}/{out.path.name}", out.path, out.content, out.sha256),
             )
             for suffix in run.suffixes
             for out in (job.outputs[suffix],)

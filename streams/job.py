@@ -18,7 +18,7 @@ from schemas.naming import product_filename
 from schemas.products import Catalogue, PersistenceHistory, Product
 from schemas.reading import ProductFile
 from schemas.references import References
-from schemas.writing import ProductWriter, write
+from schemas.writing import ProductWriter, Written, write_file
 
 BLOCK_BYTES: Final = 96 << 20
 """Memory that one block of integrations may take as float32."""
@@ -42,6 +42,8 @@ class Output:
     path: Path
     content: str
     keywords: Meta | None
+    sha256: str = ""
+    """Of the file, where it is known already."""
 
 
 @dataclass(kw_only=True)
@@ -99,14 +101,14 @@ class Job:
             if isinstance(product, Catalogue):
                 from schemas.catalogue_file import write_catalogue
 
-                content = write_catalogue(product, path)
+                written = Written(write_catalogue(product, path), "")
             elif isinstance(product, PersistenceHistory):
                 from schemas.history_file import write_history
 
-                content = write_history(product, path)
+                written = Written(write_history(product, path), "")
             else:
-                content = write(product, path)
-        self._add(suffix, path, content, product.meta)
+                written = write_file(product, path)
+        self._add(suffix, path, written, product.meta)
 
     @contextlib.contextmanager
     def writer(self, suffix: str, template: Product, nint: int) -> Iterator[ProductWriter]:
@@ -118,8 +120,8 @@ class Job:
             del template  # its arrays are not to wait for the last block
             yield writer
             with self.watch("write"):
-                content = writer.finish(self._origin(meta.provenance))
-        self._add(suffix, path, content, meta)
+                written = Written(writer.finish(self._origin(meta.provenance)), writer.sha256)
+        self._add(suffix, path, written, meta)
 
     def stamped(self, product: Product) -> Product:
         """Return the product with the run's cards and provenance, and the quality figures known so far."""
@@ -141,8 +143,8 @@ class Job:
         finally:
             self.timing[part] = self.timing.get(part, 0.0) + time.perf_counter() - begin
 
-    def _add(self, suffix: str, path: Path, content: str, meta: Meta) -> None:
-        self.outputs[suffix] = Output(suffix, path, content, meta)
+    def _add(self, suffix: str, path: Path, written: Written, meta: Meta) -> None:
+        self.outputs[suffix] = Output(suffix, path, written.content, meta, written.sha256)
         self.quality.update(meta.quality)
 
     def _timed(self, part: str, blocks: Iterator[Product]) -> Iterator[Product]:

@@ -283,11 +283,13 @@ class Store:
                 size = int(self._fs.size(uri))
         return Artifact(uri=uri, size=size, sha256="0" * 64, content=content)
 
-    def artifact(self, path: str, local: Path, content: str = "") -> Artifact:
-        """Return the claim check of a file that is (or will be) at `path` and now lies at `local`."""
-        return Artifact(
-            uri=self.uri(path), size=local.stat().st_size, sha256=file_digest(local), content=content
-        )
+    def artifact(self, path: str, local: Path, content: str = "", sha256: str = "") -> Artifact:
+        """Return the claim check of a file that is (or will be) at `path` and now lies at `local`.
+
+        It is read and hashed unless its SHA-256 is given.
+        """
+        digest = sha256 or file_digest(local)
+        return Artifact(uri=self.uri(path), size=local.stat().st_size, sha256=digest, content=content)
 
     def _pipe(self, path: str, content: bytes) -> bool:
         try:

@@ -9,9 +9,8 @@ import numpy as np
 from processors.detector1.arrays import writable
 from processors.detector1.readout import pixel_noise
 from processors.flicker.cleaning import Cleaner
-from processors.flicker.clipping import Image, Usable
+from processors.flicker.differences import Differences
 from processors.flicker.options import FlickerOptions, demand_applicable
-from processors.flicker.stripes import difference
 from processors.options import option
 from processors.ramps import ols
 from processors.ramps.combine import OlsRate
@@ -89,7 +88,8 @@ def clean_flicker_noise(ramp: Ramp, references: References, options: CleanFlicke
     for i, draft in enumerate(drafts):
         if not (options.single_mask and i):
             mask = cleaner.background_mask(draft.slope, draft.dq, ramp.meta, references)
-        _clean(out.data[i], out.groupdq[i], mask, cleaner)
+        groups = out.data[i]
+        cleaner.clean(Differences(groups[:-1], groups[1:], out.groupdq[i, 1:], mask, cleaner.flat))
     return out
 
 
@@ -103,18 +103,3 @@ def _drafts(ramp: Ramp, references: References) -> Iterator[Slopes]:
     rate = np.zeros(ramp.shape[2:])  # nobody asks for Poisson variances
     for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
         yield ols.fit_slopes(data, groupdq, timing, noise, pixeldq=ramp.pixeldq, rate=rate)
-
-
-def _clean(ramp: Image, groupdq: np.ndarray, mask: Usable, cleaner: Cleaner) -> None:
-    """Clean the groups (ngroup, ny, nx) of an integration, in place."""
-    total = None
-    before = ramp[0].copy()
-    for group in range(1, len(ramp)):
-        now = ramp[group].copy()
-        image, usable = difference(before, now, groupdq[group], mask, cleaner.flat)
-        if usable.any():
-            noise = cleaner.noise(image, usable)
-            total = noise if total is None else total + noise
-        if total is not None:
-            ramp[group] -= cleaner.spread(total, mask.shape)
-        before = now

@@ -2,13 +2,12 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
-from typing import Any
+from dataclasses import dataclass, replace
 
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.flicker.background import box_for, smooth_background
+from processors.flicker.background import box_for, smooth_background, with_level, with_surface
 from processors.flicker.clipping import (
     SIGMA,
     Image,
@@ -16,9 +15,8 @@ from processors.flicker.clipping import (
     Usable,
     background_limits,
     lower_half_limits,
-    middle,
-    sample,
 )
+from processors.flicker.differences import Background, Differences, Statistics, residual, sample
 from processors.flicker.nsclean import SIZE, Reading, fitted_noise
 from processors.flicker.options import FlickerOptions
 from processors.flicker.stripes import CHANNEL, Lines
@@ -75,44 +73,52 @@ class Cleaner:
             flat = _whole_flat(_fitting_flat(references, shape))
         return cls(options, Lines(along, CHANNEL if channels else 0), reading, flat)
 
-    def noise(self, image: Image, usable: Usable) -> NDArray[Any]:
-        """Return the noise of an image: values of its lines, or a value for each pixel; see `spread`.
+    def clean(self, differences: Differences) -> None:
+        """Subtract from each group the noise of its difference and of those before, in place.
 
         Parameters
         ----------
-        image : ndarray of float32 (ny, nx)
-            Values, finite everywhere and 0 where they do not count; its background is subtracted in place.
-        usable : ndarray of bool (ny, nx)
-            What counts; what turns out not to be background is taken out in place.
+        differences : Differences
+            Of successive groups; its ``now`` are changed. The flat field that was divided out is put back on
+            the noise.
         """
-        how = self.options
-        if how.background_method is not None:
-            self._subtract_background(image, usable)
-        if how.fit_method == "fft":
-            return fitted_noise(image, usable, self.reading)
-        found = self.lines.medians(image, usable)
-        return found - _slow(found, how.keep_scale) if how.keep_scale else found
+        background = self._background(differences)
+        if self.options.fit_method == "fft":
+            self._clean_by_frequency(differences, background)
+            return
+        noise, scale = self.lines.medians_of(differences, background), self.options.keep_scale
+        if scale:
+            noise -= _slow(noise, scale)
+        self.lines.subtract(noise.cumsum(axis=0), differences.now, self.flat)
 
-    def _subtract_background(self, image: Image, usable: Usable) -> None:
-        how, level = self.options, np.float32(0)
-        values = sample(image, usable)
-        limits = lower_half_limits(values, (SIGMA, SIGMA))
-        _keep(usable, image, limits)
+    def _clean_by_frequency(self, differences: Differences, background: Background) -> None:
+        """Do so with noise that is an image; a group is cleaned when the difference to the next is formed."""
+        total = None
+        for index in range(len(differences.now)):
+            image, usable = residual(differences, index, background)
+            if total is not None:
+                differences.now[index - 1] -= total
+            if usable.any():
+                noise = fitted_noise(image, usable, self.reading)
+                noise = noise if self.flat is None else noise * self.flat
+                total = noise if total is None else total + noise
+        if total is not None:
+            differences.now[-1] -= total
+
+    def _background(self, differences: Differences) -> Background:
+        """Return the background of differences, with limits that leave out what is brighter or fainter."""
+        how, none = self.options, Background.none(len(differences.now))
+        if how.background_method is None:
+            return none
+        shape = differences.mask.shape
+        found = _within(none, Statistics.of(differences, none), SIGMA, 0)
         if how.background_method == "model":
-            image -= smooth_background(image, usable, how.background_box_size or box_for(image.shape))
-            values = sample(image, usable)
+            found = with_surface(differences, found, how.background_box_size or box_for(shape))
+            seen, judged = Statistics.of(differences, found), 2
         else:
-            values = limits.of(values)
-            level = np.float32(middle(values))
-        if how.n_sigma > 0:
-            _keep(usable, image, lower_half_limits(values, (how.n_sigma, how.n_sigma)))
-        image -= level
-
-    def spread(self, noise: NDArray[Any], shape: tuple[int, ...]) -> Image:
-        """Return the noise as an image (ny, nx), with the flat field that was divided out."""
-        if self.options.fit_method == "median":
-            noise = self.lines.spread(noise, shape)
-        return noise if self.flat is None else noise * self.flat
+            seen, judged = Statistics.of(differences, found), 0
+            found = with_level(found, seen.middle, shape[1])
+        return _within(found, seen, how.n_sigma, judged) if how.n_sigma > 0 else found
 
     def background_mask(
         self, rate: Image, dq: NDArray[np.uint32], meta: Meta, references: References
@@ -150,6 +156,15 @@ class Cleaner:
         return usable
 
 
+def _within(background: Background, seen: Statistics, sigmas: float, first: int) -> Background:
+    """Return a background with limits, from column `first`, drawn in to some widths about the centre."""
+    limits, reach = background.limits.copy(), sigmas * seen.lower
+    low, high = limits[:, first], limits[:, first + 1]
+    np.maximum(low, (seen.centre - reach).astype(np.float32), out=low)
+    np.minimum(high, (seen.centre + reach).astype(np.float32), out=high)
+    return replace(background, limits=limits)
+
+
 def _keep(usable: Usable, image: Image, limits: Limits) -> None:
     """Take out what lies outside limits, in place."""
     usable &= (image >= limits.low) & (image <= limits.high)
@@ -168,13 +183,16 @@ def _grown(mask: Usable, steps: int) -> Usable:
 
 
 def _slow(values: NDArray[np.float64], scale: int) -> NDArray[np.float64]:
-    """Return what varies slowly along lines (nline, nchannel): a parabola around each, mean of few lines."""
+    """Return what varies slowly from line to line of (n, nline, nchannel): a parabola around each.
+
+    It is the mean of few lines.
+    """
     from scipy.signal import savgol_filter
 
-    window = min(scale, len(values) - 1) | 1
+    window = min(scale, values.shape[1] - 1) | 1
     if window < ORDER + 2:
-        return values.mean(axis=0, keepdims=True)
-    return np.asarray(savgol_filter(values, window, ORDER, axis=0, mode="interp"))
+        return values.mean(axis=1, keepdims=True)
+    return np.asarray(savgol_filter(values, window, ORDER, axis=1, mode="interp"))
 
 
 def _known_regions(dq: NDArray[np.uint32], meta: Meta, references: References) -> Usable:

@@ -1,6 +1,6 @@
 """Centre and width of the background in an image that holds other things too.
 
-All statistics are of sorted values: what is clipped lies at their ends, so one sort serves every turn.
+Most statistics are of sorted values: what is clipped lies at their ends, so one sort serves every turn.
 """
 
 from __future__ import annotations
@@ -9,8 +9,10 @@ from dataclasses import dataclass
 from typing import Any
 
 import numpy as np
-from numba import njit
 from numpy.typing import NDArray
+
+from processors.flicker.selection import median_of, sums
+from processors.ramps.kernels import Array, kernel
 
 Image = NDArray[np.float32]
 Usable = NDArray[np.bool_]
@@ -20,36 +22,12 @@ TURNS = 5
 """Clipping limit, and how often it is applied at most, of all estimates."""
 
 
-ENOUGH = 1 << 18
-"""Values from which limits and levels are known to some thousandths of the width."""
-
-
-def sample(image: Image, usable: Usable) -> Image:
-    """Return usable values of an image, sorted: all, or of large images every so many-th.
-
-    Parameters
-    ----------
-    image : ndarray of float32 (ny, nx)
-        Values; finite where they are usable.
-    usable : ndarray of bool (ny, nx)
-        Which pixels count.
-    """
-    # an odd step goes through all columns
-    step = max(image.size // ENOUGH - 1, 0) | 1
-    return np.sort(image.ravel()[::step][usable.ravel()[::step]])
-
-
 @dataclass(frozen=True)
 class Limits:
     """Range of values that count as background."""
 
     low: float
     high: float
-
-    def of(self, values: Image) -> Image:
-        """Return those of some sorted values that lie within."""
-        first, last = np.searchsorted(values, self.low), np.searchsorted(values, self.high, side="right")
-        return values[first:last]
 
 
 def background_limits(values: Image, sigmas: tuple[float, float], fit: bool = False) -> Limits:
@@ -64,7 +42,7 @@ def background_limits(values: Image, sigmas: tuple[float, float], fit: bool = Fa
     fit : bool
         Whether centre and width are those of a Gaussian fitted to the values' histogram.
     """
-    centre, width = _clipped(values)
+    centre, width = centre_and_width(values)
     if fit:
         centre, width = _fitted(values, centre, width)
     return Limits(centre - sigmas[0] * width, centre + sigmas[1] * width)
@@ -75,13 +53,13 @@ def lower_half_limits(values: Image, sigmas: tuple[float, float]) -> Limits:
 
     Parameters are those of `background_limits`.
     """
-    centre, _ = _clipped(values)
-    width = _lower_width(values[: np.searchsorted(values, centre, side="right")], centre)
+    centre, _ = centre_and_width(values)
+    width = lower_width(values, centre)
     return Limits(centre - sigmas[0] * width, centre + sigmas[1] * width)
 
 
-@njit(cache=True)
-def middle(values):
+@kernel
+def middle(values: Array) -> float:
     """Median of sorted values, 0 if there are none."""
     n = values.size
     if not n:
@@ -89,53 +67,83 @@ def middle(values):
     return 0.5 * (np.float64(values[(n - 1) // 2]) + np.float64(values[n // 2]))
 
 
-@njit(cache=True)
-def deviation(values, centre):
+@kernel
+def deviation(values: Array, centre: float) -> float:
     """Square root of the mean squared distance of values from a centre; 0 if there are none."""
-    squares = 0.0
-    for i in range(values.size):
-        squares += (np.float64(values[i]) - centre) ** 2
-    return np.sqrt(squares / values.size) if values.size else 0.0
+    return np.sqrt(sums(values, centre)[1] / values.size) if values.size else 0.0
 
 
-@njit(cache=True)
-def clipped_range(values):
-    """First and one past the last of sorted values that are left after repeated clipping."""
+@kernel
+def spread_of(values: Array, centre: float) -> float:
+    """Standard deviation of values about their mean, found by way of their median; 0 if there are none."""
+    if not values.size:
+        return 0.0
+    # a mean is within a standard deviation of the median, so the difference of squares loses no digits
+    total, squares = sums(values, centre)
+    return np.sqrt(max(squares / values.size - (total / values.size) ** 2, 0.0))
+
+
+@kernel
+def centre_and_width(values: Array) -> tuple[float, float]:
+    """Median and standard deviation of sorted values after repeated clipping; 0 and 0 of nothing."""
     first, last = 0, values.size
     for _ in range(TURNS):
         part = values[first:last]
         if not part.size:
             break
-        total = 0.0
-        for i in range(part.size):
-            total += np.float64(part[i])
-        reach = SIGMA * deviation(part, total / part.size)
         centre = middle(part)
+        reach = SIGMA * spread_of(part, centre)
         while first < last and values[first] < centre - reach:
             first += 1
         while last > first and values[last - 1] > centre + reach:
             last -= 1
         if last - first == part.size:
             break
-    return first, last
+    centre = middle(values[first:last])
+    return centre, spread_of(values[first:last], centre)
 
 
-def _clipped(values: Image) -> tuple[float, float]:
-    """Return median and standard deviation after clipping; 0 and 0 of nothing."""
-    first, last = clipped_range(values)
-    part = values[first:last]
-    return float(middle(part)), float(deviation(part, part.mean(dtype=np.float64))) if part.size else 0.0
-
-
-def _lower_width(values: Image, centre: float) -> float:
-    """Return the width of a distribution whose lower half sorted values are, after clipping."""
-    width = float(deviation(values, centre))
+@kernel
+def clipped_median(values: Array, n: int) -> tuple[float, int]:
+    """Median of the first n values after repeated clipping, and how many are left; they may be reordered."""
     for _ in range(TURNS):
-        first = int(np.searchsorted(values, centre - SIGMA * width))
-        if not first:
+        if not n:
             break
-        values = values[first:]
-        width = float(deviation(values, centre))
+        centre = median_of(values, n)
+        reach = SIGMA * spread_of(values[:n], centre)
+        low, high = centre - reach, centre + reach
+        kept = 0
+        for i in range(n):
+            kept += (values[i] >= low) & (values[i] <= high)
+        if kept == n:
+            return centre, n
+        n = keep_within(values, n, low, high)
+    return median_of(values, n), n
+
+
+@kernel
+def keep_within(values: Array, n: int, low: float, high: float) -> int:
+    """Move those of the first n values that lie within limits to the front; return how many they are."""
+    kept = 0
+    for i in range(n):
+        value = values[i]
+        values[kept] = value
+        kept += (value >= low) & (value <= high)
+    return kept
+
+
+@kernel
+def lower_width(values: Array, centre: float) -> float:
+    """Width of a distribution from those of its sorted values that are below its centre, after clipping."""
+    last = np.searchsorted(values, centre, side="right")
+    first = 0
+    width = deviation(values[:last], centre)
+    for _ in range(TURNS):
+        cut = np.searchsorted(values[first:last], centre - SIGMA * width)
+        if not cut:
+            break
+        first += int(cut)
+        width = deviation(values[first:last], centre)
     return width
 
 

@@ -3,15 +3,17 @@
 from __future__ import annotations
 
 from dataclasses import dataclass
+from typing import Any
 
 import numpy as np
-from numba import njit, prange
+from numba import prange
 from numpy.typing import NDArray
 
 from processors.flicker.clipping import Image, Usable
-from schemas.dq import DQ
+from processors.flicker.differences import Background, Differences, pack, piece
+from processors.flicker.selection import median_of
+from processors.ramps.kernels import Array, parallel_kernel
 
-UNUSABLE = np.uint8(DQ.DO_NOT_USE | DQ.JUMP_DET)
 CHANNEL = 512
 """Pixels of a line that each of the four outputs of a near-infrared full frame reads."""
 TILE = 32
@@ -39,124 +41,93 @@ class Lines:
         Parameters
         ----------
         image : ndarray of float32 (ny, nx)
-            Values; finite where they are usable.
+            Values.
         usable : ndarray of bool (ny, nx)
             Which pixels count.
         """
-        length = image.shape[self.along]
+        return self.medians_of(Differences.of(image, usable), Background.none(1))[0]
+
+    def medians_of(self, differences: Differences, background: Background) -> NDArray[np.float64]:
+        """Return those of differences without their background (n, nline, nchannel)."""
+        shape = differences.mask.shape
+        length = shape[self.along]
         channel = self.channel or length
-        out = np.zeros((image.shape[1 - self.along], -(-length // channel)))
+        out = np.zeros((len(differences.now), shape[1 - self.along], -(-length // channel)))
         find = _of_rows if self.along == 1 else _of_columns
-        find(image, usable, channel, out)
+        find(differences.planes, background.tables, channel, out)
         return out
 
-    def spread(self, values: NDArray[np.float64], shape: tuple[int, ...]) -> Image:
-        """Return an image (ny, nx) of the lines' values (nline, nchannel)."""
-        length = shape[self.along]
-        wide = np.repeat(values.astype(np.float32), self.channel or length, axis=1)[:, :length]
-        return wide if self.along == 1 else wide.T
+    def subtract(self, values: NDArray[np.float64], images: Image, flat: Image | None = None) -> None:
+        """Subtract the lines' values (n, nline, nchannel) from images (n, ny, nx), in place.
+
+        Parameters
+        ----------
+        values : ndarray of float64 (n, nline, nchannel)
+            As `medians_of` finds them.
+        images : ndarray of float32 (n, ny, nx)
+            Changed.
+        flat : ndarray of float32 (ny, nx), optional
+            What to multiply the values by.
+        """
+        ny, nx = images.shape[1:]
+        flat = np.ones((0, nx), np.float32) if flat is None else flat
+        wide = values.astype(np.float32)
+        if self.along == 1:
+            _subtract_rows(images, wide, self.channel or nx, flat)
+        else:
+            _subtract_columns(images, np.ascontiguousarray(wide.swapaxes(1, 2)), self.channel or ny, flat)
 
 
-def difference(
-    before: Image, now: Image, groupdq: NDArray[np.uint8], mask: Usable, flat: Image | None
-) -> tuple[Image, Usable]:
-    """Return a group less the one before, 0 where it does not count, and where it does.
-
-    Parameters
-    ----------
-    before, now : ndarray of float32 (ny, nx)
-        Two groups, DN.
-    groupdq : ndarray of uint8 (ny, nx)
-        Flags of the second: what is DO_NOT_USE or JUMP_DET does not count.
-    mask : ndarray of bool (ny, nx)
-        What counts of all groups.
-    flat : ndarray of float32 (ny, nx), optional
-        What to divide by.
-    """
-    image, usable = np.empty(mask.shape, np.float32), np.empty(mask.shape, np.bool_)
-    flat = np.ones((0, mask.shape[1]), np.float32) if flat is None else flat
-    _difference((before, now, groupdq), mask, flat, image, usable)
-    return image, usable
-
-
-@njit(cache=True, parallel=True)
-def _difference(planes, mask, flat, image, usable):
-    before, now, flags = planes
-    ny, nx = image.shape
+@parallel_kernel
+def _of_rows(planes: Any, tables: Any, channel: int, out: Array) -> None:
+    ny, nx = planes[3].shape
     for y in prange(ny):
-        for x in range(nx):
-            image[y, x] = now[y, x] - before[y, x]
-        if flat.shape[0]:
-            for x in range(nx):
-                image[y, x] /= flat[y, x]
-        for x in range(nx):
-            usable[y, x] = mask[y, x] and (flags[y, x] & UNUSABLE) == 0 and np.isfinite(image[y, x])
-            if not usable[y, x]:
-                image[y, x] = 0.0
+        values, seen = np.empty(channel, np.float32), np.empty(channel, np.bool_)
+        inside = np.empty(channel + 1, np.float32)
+        for index in range(out.shape[0]):
+            for c in range(out.shape[2]):
+                x0, x1 = c * channel, min((c + 1) * channel, nx)
+                piece(planes, index, (y, x0, x1), tables, (values, seen))
+                n = pack(values, seen, x1 - x0, inside, 0)
+                out[index, y, c] = median_of(inside, n)
 
 
-@njit(cache=True, parallel=True)
-def _of_rows(image, usable, channel, out):
-    ny, nx = image.shape
-    for y in prange(ny):
-        values = np.empty(channel, np.float32)
-        for c in range(out.shape[1]):
-            n = 0
-            for x in range(c * channel, min((c + 1) * channel, nx)):
-                if usable[y, x]:
-                    values[n] = image[y, x]
-                    n += 1
-            out[y, c] = median_of(values, n)
-
-
-@njit(cache=True, parallel=True)
-def _of_columns(image, usable, channel, out):
-    ny, nx = image.shape
+@parallel_kernel
+def _of_columns(planes: Any, tables: Any, channel: int, out: Array) -> None:
+    ny, nx = planes[3].shape
     for tile in prange((nx + TILE - 1) // TILE):
-        first = tile * TILE
-        last = min(first + TILE, nx)
-        values = np.empty((TILE, channel), np.float32)
-        for c in range(out.shape[1]):
-            counts = np.zeros(TILE, np.int64)
-            for y in range(c * channel, min((c + 1) * channel, ny)):
-                for x in range(first, last):
-                    if usable[y, x]:
-                        values[x - first, counts[x - first]] = image[y, x]
-                        counts[x - first] += 1
-            for x in range(first, last):
-                out[x, c] = median_of(values[x - first], counts[x - first])
+        x0, x1 = tile * TILE, min((tile + 1) * TILE, nx)
+        values, seen = np.empty(TILE, np.float32), np.empty(TILE, np.bool_)
+        inside = np.empty((TILE, channel), np.float32)
+        for index in range(out.shape[0]):
+            for c in range(out.shape[2]):
+                counts = np.zeros(TILE, np.int64)
+                for y in range(c * channel, min((c + 1) * channel, ny)):
+                    piece(planes, index, (y, x0, x1), tables, (values, seen))
+                    for k in range(x1 - x0):
+                        if seen[k]:
+                            inside[k, counts[k]] = values[k]
+                            counts[k] += 1
+                for k in range(x1 - x0):
+                    out[index, x0 + k, c] = median_of(inside[k], counts[k])
 
 
-@njit(cache=True)
-def median_of(values, n):
-    """Median of the first n values, which are reordered; 0 for none.
+@parallel_kernel
+def _subtract_rows(images: Array, values: Array, channel: int, flat: Array) -> None:
+    number, ny, nx = images.shape
+    for y in prange(ny):
+        for index in range(number):
+            for c in range(values.shape[2]):
+                value = values[index, y, c]
+                for x in range(c * channel, min((c + 1) * channel, nx)):
+                    images[index, y, x] -= value * flat[y, x] if flat.shape[0] else value
 
-    Selection by partition (Hoare 1961, Communications of the ACM 4, 321).
-    """
-    if n == 0:
-        return 0.0
-    k = n // 2
-    low, high = 0, n - 1
-    while low < high:
-        pivot = values[(low + high) // 2]
-        i, j = low, high
-        while i <= j:
-            while values[i] < pivot:
-                i += 1
-            while values[j] > pivot:
-                j -= 1
-            if i <= j:
-                values[i], values[j] = values[j], values[i]
-                i += 1
-                j -= 1
-        if j < k:
-            low = i
-        if k < i:
-            high = j
-    upper = np.float64(values[k])
-    if n % 2:
-        return upper
-    lower = values[0]
-    for i in range(1, k):
-        lower = max(lower, values[i])
-    return 0.5 * (lower + upper)
+
+@parallel_kernel
+def _subtract_columns(images: Array, values: Array, channel: int, flat: Array) -> None:
+    number, ny, nx = images.shape
+    for y in prange(ny):
+        for index in range(number):
+            row = values[index, y // channel]
+            for x in range(nx):
+                images[index, y, x] -= row[x] * flat[y, x] if flat.shape[0] else row[x]

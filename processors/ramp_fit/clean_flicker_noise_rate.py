@@ -2,9 +2,8 @@
 
 from __future__ import annotations
 
-import numpy as np
-
 from processors.flicker.cleaning import Cleaner
+from processors.flicker.differences import Differences
 from processors.flicker.options import FlickerOptions, demand_applicable
 from processors.steps import NotApplicable, off, step
 from schemas.products import Rate
@@ -46,10 +45,8 @@ def clean_flicker_noise_rate(rate: Rate, references: References, options: Flicke
     shape = rate.data.shape[-2:]
     cleaner = Cleaner.of(rate.meta, shape, references, options)
     out = rate.edit("data")
-    flat = np.float32(1) if cleaner.flat is None else cleaner.flat
     for image, dq in zip(out.data.reshape(-1, *shape), out.dq.reshape(-1, *shape), strict=True):
         usable = cleaner.background_mask(image, dq, rate.meta, references)
         if usable.any():
-            seen = np.where(usable, image / flat, np.float32(0))
-            np.subtract(image, cleaner.spread(cleaner.noise(seen, usable), shape), out=image)
+            cleaner.clean(Differences.of(image, usable, cleaner.flat))
     return out

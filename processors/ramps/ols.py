@@ -23,15 +23,23 @@ from numpy.typing import NDArray
 from processors.ramps.covariance import Float32, PixelNoise
 from processors.ramps.gls import NO_GAIN, Slopes
 from processors.ramps.kernels import DNU, JUMP, SAT, TILE, Array, gather, kernel, parallel_kernel
-from schemas.dq import DQ
+from processors.ramps.segments import (
+    PERSISTENCE,
+    find_segments,
+    fit_segments,
+    fit_whole,
+    group_noise,
+    segment_weights,
+    slopes_of_lanes,
+    weights_of_differences,
+)
+from processors.ramps.tiles import SPAN, load, workspace
 
-PERSISTENCE = np.uint8(DQ.PERSISTENCE)
 DNU32, SAT32 = np.uint32(DNU), np.uint32(SAT)
 INVALID = DNU32 | SAT32
 SLOPE, ERR, VAR_P, VAR_R = range(4)
-SNR_LIMITS = (5.0, 10.0, 20.0, 50.0, 100.0)
-POWERS = (0.0, 0.4, 1.0, 3.0, 6.0, 10.0)
-"""Exponents of the weights below, between and above the limits of the segment's signal-to-noise ratio."""
+NOTHING = (np.nan, 0.0, 0.0, 0.0, 0.0)
+"""What is told of a ramp that cannot be fitted."""
 
 
 @dataclass(frozen=True)
@@ -134,7 +142,9 @@ def fit_slopes(
     medians = median_rate(ramps, flags, timing, suppress_one_group=suppress) if rate is None else rate
     dq = np.zeros(shape, np.uint32) if pixeldq is None else pixeldq.astype(np.uint32)
     values, ndiff = np.empty((4, *shape), np.float32), np.empty(shape, np.int16)
-    how = (timing.group_time, timing.first_group, float(timing.nframes), suppress, _weights(data.shape[0]))
+    weights = segment_weights(data.shape[0])
+    times = (timing.group_time, timing.first_group, float(timing.nframes))
+    how = (*times, suppress, weights, weights_of_differences(weights[:, -1]))
     planes = (*noise.arrays(shape), np.ascontiguousarray(medians, np.float64))
     _fit(ramps, flags, how, planes, (values, ndiff, dq))
     zero = np.zeros(shape, np.float32)
@@ -212,35 +222,55 @@ def _median_of_ramp(values: Array, flags: Array, group_time: float, rates: Array
 @parallel_kernel
 def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
     ngroup, ny, nx = data.shape
-    group_time, first_time, nframes, suppress, weights = how
+    group_time, _, nframes, _, weights, whole = how
     values, ndiff, dq = out
     gain, readnoise, dark, rates = planes
     for y in prange(ny):
-        ramps = np.empty((TILE, ngroup), np.float32)
-        flags = np.empty((TILE, ngroup), np.uint8)
-        segments = np.empty((ngroup, 2), np.int64)
+        lanes, differences, _, seen = workspace(ngroup)
+        ramp, flags = np.empty(ngroup, np.float32), np.empty(ngroup, np.uint8)
+        segments, regimes = np.empty((ngroup, 2), np.int64), np.empty(TILE, np.int64)
         for x0 in range(0, nx, TILE):
-            for k in range(gather(data, groupdq, (y, x0), ramps, flags)):
+            stop = min(x0 + TILE, nx)
+            load(data, groupdq, (y, x0, stop - x0), differences, seen)
+            if ngroup > 1:
+                noise = (gain[y, x0:stop], readnoise[y, x0:stop], nframes)
+                slopes_of_lanes(differences, whole, noise, regimes, lanes[SPAN])
+            for k in range(stop - x0):
                 x = x0 + k
-                good, unusable = _prepare(ramps[k], flags[k], suppress)
-                dq[y, x] |= _pixel_flags(flags[k], gain[y, x], readnoise[y, x], unusable)
-                single = not suppress and good == 1 and flags[k, 0] == 0
-                fit = (np.nan, 0.0, 0.0, 0.0, 0.0)
-                if not dq[y, x] & INVALID:
-                    n = _segments(flags[k], segments)
-                    sigma = np.float64(readnoise[y, x]) / np.sqrt(2.0 * nframes)
-                    rate = max(rates[y, x], 0.0) + np.float64(dark[y, x])
-                    pixel = (np.float64(gain[y, x]), sigma, rate)
-                    if n:
-                        times = (group_time, first_time if single else group_time)
-                        fit = _fit_segments(ramps[k], (segments, n), times, pixel, weights)
-                    if not _is_held(fit):
-                        fit = (np.nan, 0.0, 0.0, 0.0, 0.0)
-                        dq[y, x] |= DNU32
+                rate = max(rates[y, x], 0.0) + np.float64(dark[y, x])
+                pixel = (np.float64(gain[y, x]), group_noise(readnoise[y, x], nframes), rate)
+                dq[y, x] |= _noise_flags(gain[y, x], readnoise[y, x])
+                if ngroup > 1 and not seen[k] and np.isfinite(lanes[SPAN, k]):
+                    fit = fit_whole(lanes[SPAN, k], ngroup, group_time, pixel)
+                else:
+                    ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
+                    flagged, fit = _fit_flagged(
+                        ramp, flags, (how[0], how[1], how[3], weights), pixel, segments
+                    )
+                    dq[y, x] |= flagged
+                if dq[y, x] & INVALID:
+                    fit = NOTHING
+                elif not _is_held(fit):
+                    fit = NOTHING
+                    dq[y, x] |= DNU32
                 for i in range(4):
                     values[i, y, x] = fit[i]
                 ndiff[y, x] = int(fit[4])
-                dq[y, x] |= _saturated(flags[k])
+                dq[y, x] |= SAT32 if seen[k] & SAT else np.uint32(0)
+
+
+@kernel
+def _fit_flagged(ramp: Array, flags: Array, how: Any, pixel: Any, segments: Array) -> Any:
+    """Flags of a pixel from its groups', which are changed, and what `fit_segments` returns."""
+    group_time, first_time, suppress, weights = how
+    good, unusable = _prepare(ramp, flags, suppress)
+    single = not suppress and good == 1 and flags[0] == 0
+    fit = NOTHING
+    n = find_segments(flags, segments)
+    if n:
+        times = (group_time, first_time if single else group_time)
+        fit = fit_segments(ramp, (segments, n), times, pixel, weights)
+    return _pixel_flags(flags, unusable), fit
 
 
 @kernel
@@ -253,8 +283,19 @@ def _is_held(fit: Any) -> bool:
 
 
 @kernel
-def _pixel_flags(flags: Array, gain: float, readnoise: float, unusable: int) -> np.uint32:
-    """Flags of a pixel that decide whether it is fitted: persistence, jump, unusable ramp, no noise."""
+def _noise_flags(gain: float, readnoise: float) -> np.uint32:
+    """Flags of a pixel whose noise is not known."""
+    flags = np.uint32(0)
+    if not gain > 0.0:
+        flags |= DNU32 | NO_GAIN
+    if not (readnoise > 0.0 and np.isfinite(readnoise)):
+        flags |= DNU32
+    return flags
+
+
+@kernel
+def _pixel_flags(flags: Array, unusable: int) -> np.uint32:
+    """Flags of a pixel from its groups': persistence, jump, unusable ramp; they decide about the fit."""
     seen = np.uint32(0)
     saturated = 0
     for g in range(flags.size):
@@ -267,121 +308,4 @@ def _pixel_flags(flags: Array, gain: float, readnoise: float, unusable: int) -> 
         seen |= DNU32
         if saturated == flags.size:
             seen |= SAT32
-    if not gain > 0.0:
-        seen |= DNU32 | NO_GAIN
-    if not readnoise > 0.0:
-        seen |= DNU32
     return seen
-
-
-@kernel
-def _saturated(flags: Array) -> np.uint32:
-    for g in range(flags.size):
-        if flags[g] & SAT:
-            return SAT32
-    return np.uint32(0)
-
-
-@kernel
-def _segments(flags: Array, segments: Array) -> int:
-    """Find the stretches of good groups, each with the pure jump before it, if any.
-
-    Stretches of a single group count only when there is none longer, and then only the first.
-
-    Returns
-    -------
-    int
-        Number of rows of `segments` written: first group, and one past the last.
-    """
-    n, start, longest = 0, -1, 0
-    for g in range(flags.size + 1):
-        good = g < flags.size and (flags[g] & ~PERSISTENCE) == 0
-        if good and start < 0:
-            start = g - 1 if g > 0 and (flags[g - 1] & ~PERSISTENCE) == JUMP else g
-        elif not good and start >= 0:
-            segments[n, 0], segments[n, 1] = start, g
-            longest = max(longest, g - start)
-            n, start = n + 1, -1
-    if longest == 1:
-        return 1
-    kept = 0
-    for i in range(n):
-        if segments[i, 1] - segments[i, 0] > 1:
-            segments[kept, 0], segments[kept, 1] = segments[i, 0], segments[i, 1]
-            kept += 1
-    return kept
-
-
-@kernel
-def _fit_segments(values: Array, which: Any, times: Any, pixel: Any, weights: Array) -> Any:
-    """Slope, error, Poisson and read-noise variance (DN/s) of a ramp, and its number of intervals.
-
-    `which` are the segments and their number; `times` are the spacing of groups and the time of a single
-    group (s); `pixel` is gain (e-/DN), noise of a group (DN) and rate with dark (DN/s).
-    """
-    gain, sigma, rate = pixel
-    weight_p, weight_r, weight_e, total, intervals = 0.0, 0.0, 0.0, 0.0, 0
-    segments, count = which
-    for i in range(count):
-        start, stop = segments[i, 0], segments[i, 1]
-        length = stop - start
-        if length == 1:
-            span, time = times[1], times[1]
-            slope = np.float64(values[start]) / time
-        else:
-            span, time = times[0] * (length - 1), times[0]
-            slope = _segment_slope(values, (start, length), gain, sigma, weights) / time
-        size = max(length, 2)
-        var_r = 12.0 * (sigma / time) ** 2 / (size**3 - size)
-        var_p = rate / (gain * span)
-        weight_p += 1.0 / var_p if var_p > 0.0 else 0.0
-        weight_r += 1.0 / var_r
-        weight_e += 1.0 / (var_p + var_r)
-        total += slope / var_r
-        intervals += length - 1
-    var_p = 1.0 / weight_p if weight_p > 0.0 else 0.0
-    var_r = 1.0 / weight_r
-    return total * var_r, np.sqrt(1.0 / weight_e), var_p, var_r, float(intervals)
-
-
-@kernel
-def _segment_slope(values: Array, where: Any, gain: float, sigma: float, weights: Array) -> float:
-    """Slope of a segment in DN per group."""
-    start, n = where
-    origin = np.float64(values[start])  # subtracted so that the difference of the sums loses no digits
-    rise = np.float64(values[start + n - 1]) - origin
-    if n == 2:
-        return rise
-    regime = _regime(rise * gain, sigma * gain)
-    sw, sx, sy, sxx, sxy = 0.0, 0.0, 0.0, 0.0, 0.0
-    for i in range(n):
-        value = np.float64(values[start + i]) - origin
-        weight = weights[regime, n, i]
-        wx = weight * i
-        sw += weight
-        sx += wx
-        sy += weight * value
-        sxx += wx * i
-        sxy += wx * value
-    return (sw * sxy - sx * sy) / (sw * sxx - sx * sx)
-
-
-@kernel
-def _regime(signal: float, sigma: float) -> int:
-    """Row of `_weights` for a segment's signal and a group's noise, both in electrons."""
-    variance = sigma * sigma + signal
-    snr = max(signal / np.sqrt(variance), 0.0) if variance > 0.0 else 0.0
-    regime = 0
-    for limit in SNR_LIMITS:
-        regime += snr >= limit
-    return regime
-
-
-def _weights(ngroup: int) -> NDArray[np.float64]:
-    """Weights ``(|i - mid| / mid)**P`` of segments' groups, `(regime, length, ngroup)`, of Fixsen et al."""
-    weights = np.ones((len(POWERS), ngroup + 1, ngroup))
-    for length in range(3, ngroup + 1):
-        mid = (length - 1) / 2
-        for row, power in enumerate(POWERS):
-            weights[row, length, :length] = np.abs((np.arange(length) - mid) / mid) ** power
-    return weights

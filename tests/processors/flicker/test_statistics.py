@@ -6,8 +6,10 @@ from astropy.stats import SigmaClip, sigma_clipped_stats
 from photutils.background import Background2D, MedianBackground
 
 from processors.flicker.background import box_for, smooth_background
-from processors.flicker.clipping import background_limits, lower_half_limits, middle, sample
-from processors.flicker.stripes import Lines, difference
+from processors.flicker.clipping import background_limits, clipped_median, lower_half_limits, middle
+from processors.flicker.differences import Background, Differences, residual, sample
+from processors.flicker.selection import median_of, order
+from processors.flicker.stripes import Lines
 from schemas.dq import DQ
 
 
@@ -92,7 +94,8 @@ def test_medians_of_lines_are_those_of_numpy(along, channel):
     image, usable = field()
     usable[7], usable[:, 9] = False, False
     lines = Lines(along, channel)
-    found = lines.spread(lines.medians(image, usable), image.shape)
+    found = np.zeros((1, *image.shape), np.float32)
+    lines.subtract(-lines.medians(image, usable)[np.newaxis], found)
     length = image.shape[along]
     expected = np.zeros(image.shape)
     for first in range(0, length, channel or length):
@@ -100,7 +103,7 @@ def test_medians_of_lines_are_those_of_numpy(along, channel):
         part[along] = slice(first, first + (channel or length))
         seen = np.ma.masked_array(image, ~usable)[tuple(part)]
         expected[tuple(part)] = np.ma.median(seen, axis=along, keepdims=True).filled(0)
-    assert found == pytest.approx(expected, abs=1e-6)
+    assert found[0] == pytest.approx(expected, abs=1e-6)
 
 
 def test_differences_leave_out_what_is_flagged_or_not_finite():
@@ -110,7 +113,30 @@ def test_differences_leave_out_what_is_flagged_or_not_finite():
     now[1, 1] = np.nan
     mask = np.ones((4, 6), bool)
     mask[2, 2] = False
-    image, usable = difference(before, now, flags, mask, np.full((4, 6), 2, np.float32))
+    flat = np.full((4, 6), 2, np.float32)
+    differences = Differences(before[np.newaxis], now[np.newaxis], flags[np.newaxis], mask, flat)
+    image, usable = residual(differences, 0, Background.none(1))
     out = [(0, 0), (0, 1), (1, 1), (2, 2)]
     assert sorted(map(tuple, np.argwhere(~usable))) == out
     assert (image == np.where(usable, 2, 0)).all()
+
+
+@pytest.mark.parametrize("n", [0, 1, 2, 7, 1024, 2047])
+@pytest.mark.parametrize("outlier", [0.0, 1e30, -3e38])
+def test_medians_and_order_are_exact_whatever_lies_among_the_values(n, outlier):
+    rng = np.random.default_rng(n)
+    for values in (rng.normal(3, 5, n), rng.integers(0, 2, n), np.full(n, 2.0)):
+        given = values.astype(np.float32)
+        given[: n // 300] = outlier
+        assert median_of(given.copy(), n) == (np.median(given.astype(float)) if n else 0)
+        ordered = given.copy()
+        order(ordered)
+        assert (ordered == np.sort(given)).all()
+
+
+def test_clipped_medians_are_those_of_astropy():
+    image, usable = field()
+    for row, seen in zip(image, usable, strict=True):
+        values = row[seen]
+        kept = SigmaClip(3, maxiters=5)(values.astype(float), masked=False)
+        assert clipped_median(values.copy(), values.size) == (np.median(kept), kept.size)
