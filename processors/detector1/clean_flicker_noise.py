@@ -5,16 +5,17 @@ from __future__ import annotations
 from collections.abc import Iterator
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processors.detector1.arrays import writable
 from processors.detector1.readout import pixel_noise
 from processors.flicker.cleaning import Cleaner
+from processors.flicker.clipping import Image
 from processors.flicker.differences import Differences
 from processors.flicker.options import FlickerOptions, demand_applicable
 from processors.options import option
 from processors.ramps import ols
 from processors.ramps.combine import OlsRate
-from processors.ramps.gls import Slopes
 from processors.steps import NotApplicable, Scope, off, step
 from schemas.products import Ramp
 from schemas.references import References
@@ -77,29 +78,33 @@ def clean_flicker_noise(ramp: Ramp, references: References, options: CleanFlicke
     if ramp.shape[1] < 2:
         raise NotApplicable("a single group has no difference from the one before")
     cleaner = Cleaner.of(ramp.meta, ramp.shape[2:], references, options)
-    drafts = _drafts(ramp, references)
-    if options.single_mask and ramp.shape[0] > 1:
-        average = OlsRate(ramp.shape[2:])
-        for draft in drafts:
-            average.add(draft)
-        drafts = iter([average.result()] * ramp.shape[0])
+    drafts = _drafts(ramp, references, options.single_mask)
     out = writable(ramp, "data")
     mask = np.zeros((0, 0), np.bool_)
-    for i, draft in enumerate(drafts):
+    for i in range(ramp.shape[0]):
         if not (options.single_mask and i):
-            mask = cleaner.background_mask(draft.slope, draft.dq, ramp.meta, references)
+            mask = cleaner.background_mask(*next(drafts), ramp.meta, references)
         groups = out.data[i]
         cleaner.clean(Differences(groups[:-1], groups[1:], out.groupdq[i, 1:], mask, cleaner.flat))
     return out
 
 
-def _drafts(ramp: Ramp, references: References) -> Iterator[Slopes]:
-    """Yield the rates of the integrations, by ordinary least squares: only sources are looked for in them."""
-    meta = ramp.meta
+def _drafts(ramp: Ramp, references: References, single: bool) -> Iterator[tuple[Image, NDArray[np.uint32]]]:
+    """Yield rates and flags of the integrations, or one of all, by ordinary least squares.
+
+    Only sources are looked for in them, and nobody asks for their Poisson variances.
+    """
+    meta, shape = ramp.meta, ramp.shape[2:]
     timing = ols.Timing(
         float(meta.require("TGROUP")), float(meta.require("TFRAME")), int(meta.require("NFRAMES"))
     )
-    noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
-    rate = np.zeros(ramp.shape[2:])  # nobody asks for Poisson variances
+    noise = pixel_noise(references, shape, ramp.average_dark_current)
+    if not single or ramp.shape[0] == 1:
+        for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
+            yield ols.draft_slopes(data, groupdq, timing, noise, ramp.pixeldq)
+        return
+    average, rate = OlsRate(shape), np.zeros(shape)
     for data, groupdq in zip(ramp.data, ramp.groupdq, strict=True):
-        yield ols.fit_slopes(data, groupdq, timing, noise, pixeldq=ramp.pixeldq, rate=rate)
+        average.add(ols.fit_slopes(data, groupdq, timing, noise, pixeldq=ramp.pixeldq, rate=rate))
+    found = average.result()
+    yield found.slope, found.dq

@@ -142,15 +142,38 @@ def fit_slopes(
     medians = median_rate(ramps, flags, timing, suppress_one_group=suppress) if rate is None else rate
     dq = np.zeros(shape, np.uint32) if pixeldq is None else pixeldq.astype(np.uint32)
     values, ndiff = np.empty((4, *shape), np.float32), np.empty(shape, np.int16)
-    weights = segment_weights(data.shape[0])
-    times = (timing.group_time, timing.first_group, float(timing.nframes))
-    how = (*times, suppress, weights, weights_of_differences(weights[:, -1]))
     planes = (*noise.arrays(shape), np.ascontiguousarray(medians, np.float64))
-    _fit(ramps, flags, how, planes, (values, ndiff, dq))
+    _fit(ramps, flags, _how(timing, suppress, data.shape[0]), planes, (values, ndiff, dq))
     zero = np.zeros(shape, np.float32)
     return Slopes(
         values[SLOPE], values[ERR], values[VAR_P], values[VAR_R], zero, ndiff, np.zeros(shape, np.int16), dq
     )
+
+
+def draft_slopes(
+    data: Float32,
+    groupdq: NDArray[np.uint8],
+    timing: Timing,
+    noise: PixelNoise,
+    pixeldq: NDArray[np.uint32],
+) -> tuple[Float32, NDArray[np.uint32]]:
+    """Return slopes and flags of one integration as `fit_slopes` does, in less memory for want of errors.
+
+    Parameters are those of `fit_slopes`.
+    """
+    ramps, flags = _checked(data, groupdq)
+    shape = data.shape[1:]
+    dq = pixeldq.astype(np.uint32)
+    values, ndiff = np.empty((1, *shape), np.float32), np.empty(shape, np.int16)
+    planes = (*noise.arrays(shape), np.zeros(shape))  # only errors depend on the rate
+    _fit(ramps, flags, _how(timing, data.shape[0] > 1, data.shape[0]), planes, (values, ndiff, dq))
+    return values[SLOPE], dq
+
+
+def _how(timing: Timing, suppress: bool, ngroup: int) -> tuple[Any, ...]:
+    weights = segment_weights(ngroup)
+    times = (timing.group_time, timing.first_group, float(timing.nframes))
+    return (*times, suppress, weights, weights_of_differences(weights[:, -1]))
 
 
 def _checked(data: Float32, groupdq: NDArray[np.uint8]) -> tuple[Float32, NDArray[np.uint8]]:
@@ -253,7 +276,7 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
                 elif not _is_held(fit):
                     fit = NOTHING
                     dq[y, x] |= DNU32
-                for i in range(4):
+                for i in range(values.shape[0]):
                     values[i, y, x] = fit[i]
                 ndiff[y, x] = int(fit[4])
                 dq[y, x] |= SAT32 if seen[k] & SAT else np.uint32(0)
