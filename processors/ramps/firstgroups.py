@@ -65,7 +65,7 @@ def without_excess(found: Slopes, kept: NDArray[np.bool_], ramps: Ramps, pattern
     spans = np.diff(pattern.mean_t)
     extra = np.zeros(rows.size)
     for group in np.unique(first):
-        rise = (data[group + 1, *ordinary] - data[group, *ordinary]).astype(float)
+        rise = _rise(data, ordinary, group, group + 1)
         line = _line(charge, rise - found.slope[ordinary] * spans[group])
         own = first == group
         excess = np.polyval(line, _charge(found, data, (rows[own], columns[own]), pattern))
@@ -75,8 +75,14 @@ def without_excess(found: Slopes, kept: NDArray[np.bool_], ramps: Ramps, pattern
 
 def _charge(found: Slopes, data: NDArray[Any], pixels: Pixels, pattern: ReadPattern) -> NDArray[Any]:
     """Return what pixels have collected since the reset when the last group is read, DN."""
-    rise = (data[-1, *pixels] - data[0, *pixels]).astype(float)
-    return rise + found.slope[pixels] * pattern.mean_t[0]
+    return _rise(data, pixels, 0, -1) + found.slope[pixels] * pattern.mean_t[0]
+
+
+def _rise(data: NDArray[Any], pixels: Pixels, first: int, last: int) -> NDArray[np.float64]:
+    """Return the difference of two groups, DN; in double precision, which holds any."""
+    values = data[[first, last]][:, *pixels].astype(np.float64)
+    with np.errstate(invalid="ignore"):
+        return np.asarray(values[1] - values[0])
 
 
 def _line(charge: NDArray[Any], excess: NDArray[Any]) -> tuple[float, float]:

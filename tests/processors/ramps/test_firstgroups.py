@@ -63,3 +63,12 @@ def test_too_few_pixels_tell_nothing(exposure, slopes):
     hit = flags.copy()
     hit[5, ~kept] |= np.uint8(DQ.JUMP_DET)
     assert firstgroups.without_excess(slopes, kept, (data, hit), PATTERN) is slopes
+
+
+def test_absurd_values_do_no_harm(exposure, slopes):
+    _, kept, (data, flags) = exposure
+    odd, where = data.copy(), np.flatnonzero(~kept.any(axis=1))[:3]
+    odd[0, where, 5], odd[1, where, 5] = (3e38, -np.inf, np.nan), (-3e38, -np.inf, 0)
+    made = firstgroups.without_excess(slopes, kept, (odd, flags), PATTERN)
+    usual = firstgroups.without_excess(slopes, kept, (data, flags), PATTERN)
+    np.testing.assert_allclose(made.slope[kept], usual.slope[kept], rtol=1e-3)
