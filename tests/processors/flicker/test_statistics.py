@@ -4,8 +4,10 @@ import numpy as np
 import pytest
 from astropy.stats import SigmaClip, sigma_clipped_stats
 from photutils.background import Background2D, MedianBackground
+from scipy.signal import savgol_filter
 
 from processors.flicker.background import box_for, smooth_background
+from processors.flicker.cleaning import _slow
 from processors.flicker.clipping import background_limits, clipped_median, lower_half_limits, middle
 from processors.flicker.differences import Background, Differences, residual, sample
 from processors.flicker.selection import median_of, order
@@ -140,3 +142,11 @@ def test_clipped_medians_are_those_of_astropy():
         values = row[seen]
         kept = SigmaClip(3, maxiters=5)(values.astype(float), masked=False)
         assert clipped_median(values.copy(), values.size) == (np.median(kept), kept.size)
+
+
+@pytest.mark.parametrize(("nline", "scale", "window"), [(200, 64, 65), (64, 64, 63), (9, 64, 9)])
+def test_slow_variations_are_those_of_scipy(nline, scale, window):
+    values = np.random.default_rng(5).normal(0, 4, (3, nline, 2)).cumsum(axis=1)
+    expected = savgol_filter(values, window, 2, axis=1, mode="interp")
+    assert _slow(values, scale) == pytest.approx(expected, abs=1e-9)
+    assert _slow(values, 2) == pytest.approx(values.mean(axis=1, keepdims=True))
