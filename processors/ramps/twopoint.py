@@ -110,7 +110,8 @@ def _detect(data: Array, flags: Array, nframes: int, noise: PixelNoise, how: Any
     options, usable, clip = how
     gain, readnoise, _ = noise.arrays(data.shape[2:])
     sides, sizes = options.neighbours, np.array(options.after, np.float64).reshape(-1, 2)
-    sizes[:, 0] *= np.nanmedian(gain)
+    known = gain[~np.isnan(gain)]
+    sizes[:, 0] *= np.median(known) if known.size else np.nan
     if clip:
         _clip_integrations(data, flags, gain, options.threshold)
         _unflag_full_groups(flags)
