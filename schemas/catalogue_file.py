@@ -7,8 +7,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import threading
 import warnings
 from collections.abc import Mapping
 from dataclasses import asdict
@@ -26,6 +24,7 @@ from schemas.content import catalogue_digest
 from schemas.errors import Unprocessable, explained
 from schemas.meta import Keywords, Meta, Provenance, StepRecord
 from schemas.products import Catalogue
+from schemas.whole_files import write_whole
 
 _OWN: Final = ("keywords", "calstream")
 """Entries of the table's metadata that hold the product's."""
@@ -56,17 +55,7 @@ def write_catalogue(catalogue: Catalogue, path: str | Path) -> str:
         If the folder is not there or cannot be written to.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.name[:200]}.{os.getpid()}.{threading.get_ident()}.part")
-    text = _text(catalogue, target.name)
-    try:
-        with explained(target, "written"):
-            with open(partial, "wb") as file:
-                file.write(text.encode())
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(target, _text(catalogue, target.name).encode())
     return catalogue_digest(catalogue)
 
 

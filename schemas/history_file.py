@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import io
 import json
-import os
-import threading
 import warnings
 from dataclasses import asdict
 from pathlib import Path
@@ -21,6 +19,7 @@ from schemas.keywords import SCIENCE_KEYWORDS
 from schemas.meta import Keywords, Meta, Provenance, StepRecord
 from schemas.products import HISTORY_COLUMNS, PersistenceHistory
 from schemas.tables import table_digest, table_to_hdu
+from schemas.whole_files import write_whole
 
 DATAMODL: Final = "PersistenceHistory"
 """DATAMODL of the files; JWST has no data model for them."""
@@ -52,18 +51,8 @@ def write_history(history: PersistenceHistory, path: str | Path) -> str:
         If the folder is not there or cannot be written to.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.name[:200]}.{os.getpid()}.{threading.get_ident()}.part")
     content = history_digest(history)
-    text = _bytes(history, target.name, content)
-    try:
-        with explained(target, "written"):
-            with open(partial, "wb") as file:
-                file.write(text)
-                file.flush()
-                os.fsync(file.fileno())
-            partial.replace(target)
-    finally:
-        partial.unlink(missing_ok=True)
+    write_whole(target, _bytes(history, target.name, content))
     return content
 
 

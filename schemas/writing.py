@@ -10,7 +10,6 @@ import hashlib
 import io
 import math
 import os
-import threading
 from collections.abc import Mapping
 from concurrent.futures import ThreadPoolExecutor
 from contextlib import AbstractContextManager
@@ -31,6 +30,7 @@ from schemas.meta import Meta, Provenance
 from schemas.products import Product
 from schemas.tables import table_to_hdu
 from schemas.wcs_extension import NO_WCS, wcs_hdu, wcs_to_bytes
+from schemas.whole_files import partial_of
 
 _BLOCK = 2880
 _HANDS = 2
@@ -73,7 +73,7 @@ def write_file(product: Product, path: str | Path) -> Written:
         If the folder is not there or cannot be written to.
     """
     target = Path(path)
-    partial = target.with_name(f".{target.name[:200]}.{os.getpid()}.{threading.get_ident()}.part")
+    partial = partial_of(target)
     nint = product.arrays()["data"].shape[0]
     with ProductWriter(partial, product, nint, filename=target.name) as writer:
         writer.append(product)
