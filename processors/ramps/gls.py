@@ -42,7 +42,6 @@ from processors.ramps.tiles import (
     SA,
     SB,
     SC,
-    SPAN,
     load,
     sweep,
     workspace,
@@ -52,7 +51,10 @@ from schemas.dq import DQ
 NO_GAIN = np.uint32(DQ.NO_GAIN_VALUE)
 LARGEST = float(np.finfo(np.float32).max)
 PERSISTENCE = np.uint8(DQ.PERSISTENCE)
+INFINITE = np.float32(np.inf)
 SLOPE, VAR_P, VAR_R, CHI2, FAINT, BRIGHT, NDIFF = range(7)
+ERR, NFITS = FAINT, FAINT + 1
+"""Of a lane, whose shares are 1: its error, and how many results there are."""
 
 
 @dataclass(frozen=True)
@@ -182,7 +184,8 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
     table, coefficients, faint, bright, single = how
     gain, readnoise, dark = planes
     for y in prange(ny):
-        lanes, differences, factors, seen = workspace(ngroup)
+        lanes, differences, seen = workspace(ngroup)
+        fits, clean = np.ones(NFITS * TILE), np.zeros(TILE, np.bool_)
         ramp, flags = np.empty(ngroup, np.float32), np.empty(ngroup, np.uint8)
         w, end = np.empty((NSCRATCH, ngroup)), np.empty(ngroup, np.int64)
         for x0 in range(0, nx, TILE):
@@ -191,16 +194,17 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
             if ngroup > 1:
                 stop = x0 + columns
                 noise = (gain[y, x0:stop], readnoise[y, x0:stop], dark[y, x0:stop])
-                _fit_lanes(differences, coefficients, noise, lanes, factors)
+                _fit_lanes(differences, coefficients, noise, lanes)
+                _results(lanes, faint, fits)
+                _judge(fits, seen, noise, out[3][y, x0:stop], clean)
+                _write_lanes(fits, ngroup - 1, (y, x0, columns), out)
             for k in range(columns):
+                if clean[k]:
+                    continue
                 x = x0 + k
                 out[3][y, x] |= _pixel_flags(seen[k], gain[y, x], readnoise[y, x])
                 fit = (np.nan, np.nan, np.nan, np.nan, 0.0, 0.0, 0.0)
-                if out[3][y, x] & DNU:
-                    pass
-                elif ngroup > 1 and not seen[k] & FLAGGED and np.isfinite(lanes[SA, k]):
-                    fit = _lane(lanes, k, ngroup - 1, faint)
-                else:
+                if not out[3][y, x] & DNU:
                     ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
                     pixel = (np.float64(gain[y, x]), _read_variance(readnoise[y, x]), np.float64(dark[y, x]))
                     n, first = collect(ramp, flags, table, w, end)
@@ -246,33 +250,69 @@ def _read_variance(readnoise: float) -> float:
 
 
 @kernel
-def _fit_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Array, factors: Any) -> None:
+def _fit_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Array) -> None:
     """Fit the clean ramps of a piece of a row, as `_fit_ramp` does one."""
     gain, readnoise, dark = noise
     n = gain.size
-    total, poisson, read = lanes[SPAN], lanes[POISSON], lanes[READ]
-    total[:n] = 0.0
-    for i in range(differences.shape[0]):
-        for k in range(n):
-            total[k] += differences[i, k]
     span = 0.0
     for dt in coefficients[0]:
         span += dt
+    for k in range(TILE):
+        lanes[SB + k], lanes[SC + k] = 0.0, span
+    for i in range(differences.shape[0]):
+        for k in range(TILE):
+            lanes[SB + k] += differences[i, k]
     for k in range(n):
-        read[k] = _read_variance(readnoise[k])
-        poisson[k] = max(total[k] / span + dark[k], 0.0) / gain[k]
-    sweep(differences, coefficients, lanes, factors, n)
-    for k in range(n):
-        poisson[k] = max(lanes[SB, k] / lanes[SC, k] + dark[k], 0.0) / gain[k]
-    sweep(differences, coefficients, lanes, factors, n)
+        lanes[READ + k] = _read_variance(readnoise[k])
+    for _ in range(2):
+        for k in range(n):
+            rate = lanes[SB + k] / lanes[SC + k] + dark[k]
+            lanes[POISSON + k] = (rate if rate > 0.0 else 0.0) / gain[k]
+        sweep(differences, coefficients, lanes)
 
 
 @kernel
-def _lane(lanes: Array, k: int, ndiff: int, faint: float) -> Any:
-    """Results of one lane, as `_fit_ramp` returns them; `faint` is its information at unit read noise."""
-    a, b, c = lanes[SA, k], lanes[SB, k], lanes[SC, k]
-    var_read = lanes[READ, k] / faint
-    return b / c, max(1.0 / c - var_read, 0.0), var_read, max(a - b * b / c, 0.0), 1.0, 1.0, float(ndiff)
+def _results(lanes: Array, faint: float, fits: Array) -> None:
+    """Write what `_fit_ramp` returns, and the error, of each lane; `faint` is its information at unit read
+    noise.
+    """
+    for k in range(TILE):
+        a, b, c = lanes[SA + k], lanes[SB + k], lanes[SC + k]
+        var_read = lanes[READ + k] / faint
+        photons, chi2 = 1.0 / c - var_read, a - b * b / c
+        var_poisson = photons if photons > 0.0 else 0.0
+        fits[SLOPE * TILE + k], fits[VAR_P * TILE + k], fits[VAR_R * TILE + k] = b / c, var_poisson, var_read
+        fits[CHI2 * TILE + k] = chi2 if chi2 > 0.0 else 0.0
+        fits[ERR * TILE + k] = np.sqrt(var_poisson + var_read)
+
+
+@kernel
+def _judge(fits: Array, seen: Array, noise: Any, dq: Array, clean: Array) -> None:
+    """Tell which lanes have the results of their pixels; the others have flags, or what no float32 holds."""
+    gain, readnoise, _ = noise
+    for k in range(gain.size):
+        held = (gain[k] > 0.0) & (gain[k] < INFINITE) & (readnoise[k] > 0.0) & (readnoise[k] < INFINITE)
+        held &= abs(np.float32(fits[SLOPE * TILE + k])) < INFINITE
+        held &= np.float32(fits[VAR_P * TILE + k]) + np.float32(fits[VAR_R * TILE + k]) < INFINITE
+        held &= fits[CHI2 * TILE + k] <= LARGEST
+        clean[k] = held & ((seen[k] & FLAGGED) == 0) & ((dq[k] & DNU) == 0)
+        dq[k] |= seen[k] & PERSISTENCE
+
+
+@kernel
+def _write_lanes(fits: Array, ndiff: int, place: Any, out: Any) -> None:
+    """Put the lanes' results into the output arrays; those of ramps without flags have shares of 1."""
+    y, x0, n = place
+    values, err, used, _ = out
+    for i in range(FAINT):
+        row = values[i, y, x0 : x0 + n]
+        for k in range(n):
+            row[k] = fits[i * TILE + k]
+    for i in range(FAINT, values.shape[0]):
+        values[i, y, x0 : x0 + n] = 1.0
+    for k in range(n):
+        err[y, x0 + k] = fits[ERR * TILE + k]
+        used[y, x0 + k] = ndiff
 
 
 @kernel

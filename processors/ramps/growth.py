@@ -8,7 +8,9 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from processors.ramps.kernels import DNU, JUMP, SAT, parallel_kernel
+from processors.ramps.kernels import DNU, JUMP, SAT, kernel, parallel_kernel
+
+UNUSABLE = np.uint8(SAT | DNU)
 
 
 @dataclass(frozen=True)
@@ -42,12 +44,17 @@ def grow(groupdq: NDArray[np.uint8], seeds: NDArray[np.bool_]) -> None:
     ngroup, ny, nx = groupdq.shape
     for y in prange(ny):
         for g in range(1, ngroup):
-            for x in range(nx):
-                near = (
-                    (y > 0 and seeds[g, y - 1, x])
-                    or (y + 1 < ny and seeds[g, y + 1, x])
-                    or (x > 0 and seeds[g, y, x - 1])
-                    or (x + 1 < nx and seeds[g, y, x + 1])
-                )
-                if near and not groupdq[g, y, x] & (SAT | DNU):
-                    groupdq[g, y, x] |= JUMP
+            flags, here = groupdq[g, y], seeds[g, y]
+            if y > 0:
+                _flag(flags, seeds[g, y - 1])
+            if y + 1 < ny:
+                _flag(flags, seeds[g, y + 1])
+            _flag(flags[1:], here[: nx - 1])
+            _flag(flags[: nx - 1], here[1:])
+
+
+@kernel
+def _flag(flags: NDArray[np.uint8], seeds: NDArray[np.bool_]) -> None:
+    for k in range(flags.size):
+        good = seeds[k] & ((flags[k] & UNUSABLE) == 0)
+        flags[k] |= JUMP * np.uint8(good)

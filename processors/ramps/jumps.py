@@ -137,7 +137,8 @@ def _search(data: Array, groupdq: Array, tables: Any, planes: Any, how: Any, see
     gain, readnoise, dark, skip = planes
     cuts, after = how
     for y in prange(ny):
-        lanes, differences, factors, seen = workspace(ngroup)
+        lanes, differences, seen = workspace(ngroup)
+        rates, chosen = np.empty_like(differences), np.zeros(TILE, np.bool_)
         ramp, flags = np.empty(ngroup, np.float32), np.empty(ngroup, np.uint8)
         w, end = np.empty((NROWS, ngroup)), np.empty(ngroup, np.int64)
         found = np.zeros((2, ngroup))
@@ -145,14 +146,13 @@ def _search(data: Array, groupdq: Array, tables: Any, planes: Any, how: Any, see
             stop = min(x0 + TILE, nx)
             load(data, groupdq, (y, x0, stop - x0), differences, seen)
             noise = (gain[y, x0:stop], readnoise[y, x0:stop], dark[y, x0:stop])
-            _judge_lanes(differences, tables[1], noise, lanes, factors)
+            _judge_lanes(differences, tables[1], noise, lanes, rates)
+            _choose(lanes, seen, (noise, skip[y, x0:stop]), min(cuts[0], cuts[1]), chosen)
             for k in range(stop - x0):
+                if not chosen[k]:
+                    continue
                 x = x0 + k
                 g, r = np.float64(gain[y, x]), np.float64(readnoise[y, x])
-                if skip[y, x] or not (g > 0.0 and r > 0.0 and np.isfinite(g + r)):
-                    continue
-                if not seen[k] & FLAGGED and lanes[SA, k] <= min(cuts[0], cuts[1]):
-                    continue
                 ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
                 n, _ = collect(ramp, flags, tables[0], w, end)
                 if _search_ramp(w, n, end, (g, 0.5 * r * r, np.float64(dark[y, x])), cuts, found):
@@ -164,20 +164,30 @@ def _search(data: Array, groupdq: Array, tables: Any, planes: Any, how: Any, see
 
 
 @kernel
-def _judge_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Array, factors: Any) -> None:
+def _judge_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Array, rates: Array) -> None:
     """Chi-squared of the clean ramps of a piece of a row, in SA; no jump can lower it by more than that."""
     gain, readnoise, dark = noise
-    n = gain.size
     ndiff = differences.shape[0]
-    rates = factors[0]
-    medians(differences, coefficients, rates, n)
+    medians(differences, coefficients, rates)
     low, high = rates[0 if ndiff == 2 else (ndiff - 1) // 2], rates[0 if ndiff == 2 else ndiff // 2]
-    for k in range(n):
-        lanes[POISSON, k] = max(0.5 * (low[k] + high[k]) + dark[k], 0.0) / gain[k]
-        lanes[READ, k] = 0.5 * np.float64(readnoise[k]) * np.float64(readnoise[k])
-    sweep(differences, coefficients, lanes, factors, n)
-    for k in range(n):
-        lanes[SA, k] -= lanes[SB, k] * lanes[SB, k] / lanes[SC, k]
+    for k in range(gain.size):
+        lanes[POISSON + k] = max(0.5 * (low[k] + high[k]) + dark[k], 0.0) / gain[k]
+        lanes[READ + k] = 0.5 * np.float64(readnoise[k]) * np.float64(readnoise[k])
+    sweep(differences, coefficients, lanes)
+    for k in range(TILE):
+        lanes[SA + k] -= lanes[SB + k] * lanes[SB + k] / lanes[SC + k]
+
+
+@kernel
+def _choose(lanes: Array, seen: Array, pixels: Any, cut: float, chosen: Array) -> None:
+    """Choose the ramps that are looked at one by one: flagged ones, and those that a straight line fits
+    badly.
+    """
+    (gain, readnoise, _), skip = pixels
+    for k in range(gain.size):
+        known = (gain[k] > 0.0) & (readnoise[k] > 0.0) & (gain[k] + readnoise[k] < np.inf)
+        poor = ((seen[k] & FLAGGED) != 0) | (not lanes[SA + k] <= cut)
+        chosen[k] = known & poor & (not skip[k])
 
 
 @kernel

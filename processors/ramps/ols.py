@@ -33,7 +33,7 @@ from processors.ramps.segments import (
     slopes_of_lanes,
     weights_of_differences,
 )
-from processors.ramps.tiles import SPAN, load, workspace
+from processors.ramps.tiles import load, workspace
 
 DNU32, SAT32 = np.uint32(DNU), np.uint32(SAT)
 INVALID = DNU32 | SAT32
@@ -249,7 +249,8 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
     values, ndiff, dq = out
     gain, readnoise, dark, rates = planes
     for y in prange(ny):
-        lanes, differences, _, seen = workspace(ngroup)
+        _, differences, seen = workspace(ngroup)
+        lanes = np.empty(TILE)
         ramp, flags = np.empty(ngroup, np.float32), np.empty(ngroup, np.uint8)
         segments, regimes = np.empty((ngroup, 2), np.int64), np.empty(TILE, np.int64)
         for x0 in range(0, nx, TILE):
@@ -257,14 +258,14 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
             load(data, groupdq, (y, x0, stop - x0), differences, seen)
             if ngroup > 1:
                 noise = (gain[y, x0:stop], readnoise[y, x0:stop], nframes)
-                slopes_of_lanes(differences, whole, noise, regimes, lanes[SPAN])
+                slopes_of_lanes(differences, whole, noise, regimes, lanes)
             for k in range(stop - x0):
                 x = x0 + k
                 rate = max(rates[y, x], 0.0) + np.float64(dark[y, x])
                 pixel = (np.float64(gain[y, x]), group_noise(readnoise[y, x], nframes), rate)
                 dq[y, x] |= _noise_flags(gain[y, x], readnoise[y, x])
-                if ngroup > 1 and not seen[k] and np.isfinite(lanes[SPAN, k]):
-                    fit = fit_whole(lanes[SPAN, k], ngroup, group_time, pixel)
+                if ngroup > 1 and not seen[k] and np.isfinite(lanes[k]):
+                    fit = fit_whole(lanes[k], ngroup, group_time, pixel)
                 else:
                     ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
                     flagged, fit = _fit_flagged(
