@@ -26,6 +26,7 @@ from schemas.products import Rate
 from schemas.references import ImageReference, Reference
 
 DO_NOT_USE = np.uint32(DQ.DO_NOT_USE)
+INFINITE = np.float32(np.inf)
 
 
 def require_values(reference: Reference, values: NDArray[np.floating], *, positive: bool = False) -> None:
@@ -81,11 +82,19 @@ def neutral(
         If no value is finite.
     """
     require_values(reference, reference.data)
-    bad = ~np.isfinite(reference.data)
-    if not bad.any():
+    if all_finite(reference.data):
         return reference.data, reference.dq
+    bad = ~np.isfinite(reference.data)
     values = np.where(bad, np.float32(fill), reference.data)
     return values, reference.dq | np.where(bad, np.uint32(flag), np.uint32(0))
+
+
+def all_finite(values: NDArray[np.float32]) -> bool:
+    """Tell whether no value of an array, of any shape, is NaN or infinite."""
+    rows = values.reshape(-1, values.shape[-1])
+    known = np.empty(len(rows), np.bool_)
+    _finite_rows(rows, known)
+    return bool(known.all())
 
 
 def settle(rate: Rate) -> Rate:
@@ -119,6 +128,15 @@ def _any_usable(values, positive):
         if np.isfinite(value) and (value > 0 or not positive):
             return True
     return False
+
+
+@njit(cache=True, parallel=True)
+def _finite_rows(rows, known):
+    for y in prange(rows.shape[0]):
+        unknown = 0
+        for value in rows[y]:
+            unknown += not abs(value) < INFINITE
+        known[y] = unknown == 0
 
 
 @njit(cache=True, parallel=True)

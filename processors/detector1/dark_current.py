@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from processors.detector1.arrays import by_integration, ramp_reference, writable
 from processors.detector1.superbias import subtract
-from processors.invalid import require_values
+from processors.invalid import all_finite, require_values
 from processors.options import Options, option
 from processors.steps import step
 from schemas.dq import DQ
@@ -112,12 +112,12 @@ class DarkGroups:
             total = total + self._frame(frame, integration)
         if self._count > 1:
             total /= np.float32(self._count)
+        if all_finite(total):
+            return total
+        require_values(self._dark, total)
         bad = ~np.isfinite(total)
-        if bad.any():
-            require_values(self._dark, total)
-            pixeldq[bad] |= np.uint32(DQ.UNRELIABLE_DARK)
-            total = np.where(bad, np.float32(0), total)
-        return total
+        pixeldq[bad] |= np.uint32(DQ.UNRELIABLE_DARK)
+        return np.where(bad, np.float32(0), total)
 
     def _frame(self, index: int, integration: int) -> NDArray[np.float32]:
         begin, last = integration * self._dark.ngroup, self._dark.ngroup - 1

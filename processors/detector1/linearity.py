@@ -16,6 +16,7 @@ from schemas.references import ImageReference, References
 
 NO_LIN_CORR = np.uint32(DQ.NO_LIN_CORR)
 SATURATED = np.uint8(DQ.SATURATED)
+INFINITE = np.float32(np.inf)
 
 
 class LinearityOptions(Options):
@@ -78,11 +79,13 @@ def _check(reference: ImageReference) -> None:
 def _find_bad(coefficients, dq, bad):
     ncoeff, ny, nx = coefficients.shape
     for y in prange(ny):
+        row, flags, slope = bad[y], dq[y], coefficients[1, y]
         for x in range(nx):
-            bad[y, x] = (dq[y, x] & NO_LIN_CORR) != 0 or coefficients[1, y, x] == 0
+            row[x] = ((flags[x] & NO_LIN_CORR) != 0) | (slope[x] == 0)
         for j in range(ncoeff):
+            values = coefficients[j, y]
             for x in range(nx):
-                bad[y, x] |= not np.isfinite(coefficients[j, y, x])
+                row[x] |= not abs(values[x]) < INFINITE
 
 
 @njit(cache=True, parallel=True)
@@ -97,13 +100,16 @@ def _linearise(frames, flags, coefficients, bad):
     ncoeff, ny, nx = coefficients.shape
     for y in prange(ny):
         result = np.empty(nx, np.float32)
+        constant, top, wrong = coefficients[0, y], coefficients[ncoeff - 1, y], bad[y]
         for k in range(frames.shape[0]):
             # one power at a time along the row, so that the compiler can vectorise it
+            frame, flag = frames[k, y], flags[k, y]
             for x in range(nx):
-                result[x] = coefficients[ncoeff - 1, y, x] * frames[k, y, x]
+                result[x] = top[x] * frame[x]
             for j in range(ncoeff - 2, 0, -1):
+                factor = coefficients[j, y]
                 for x in range(nx):
-                    result[x] = (result[x] + coefficients[j, y, x]) * frames[k, y, x]
+                    result[x] = (result[x] + factor[x]) * frame[x]
             for x in range(nx):
-                if not (bad[y, x] or flags[k, y, x] & SATURATED):
-                    frames[k, y, x] = result[x] + coefficients[0, y, x]
+                stays = wrong[x] | ((flag[x] & SATURATED) != 0)
+                frame[x] = frame[x] if stays else result[x] + constant[x]

@@ -139,12 +139,13 @@ def _find_first(data, groupdq, limit, first):
     ngroup, ny, nx = data.shape
     for y in prange(ny):
         first[y] = ngroup
+        earliest, top = first[y], limit[y]
         for g in range(ngroup - 1, -1, -1):
+            frame, flags, this = data[g, y], groupdq[g, y], np.int16(g)
             for x in range(nx):
-                if data[g, y, x] >= limit[y, x] or groupdq[g, y, x] & SATURATED:
-                    first[y, x] = g
-                if data[g, y, x] <= 0:
-                    groupdq[g, y, x] |= FLOOR
+                full = (frame[x] >= top[x]) | ((flags[x] & SATURATED) != 0)
+                earliest[x] = this if full else earliest[x]
+                flags[x] |= FLOOR if frame[x] <= 0 else np.uint8(0)
 
 
 @njit(cache=True, parallel=True)
@@ -152,22 +153,24 @@ def _flag_from(groupdq, first, reach, grown):
     """Flag all groups from the first saturated in the pixel or in a neighbour; `grown` gets that one."""
     ngroup, ny, nx = groupdq.shape
     for y in prange(ny):
-        column = np.empty(nx, np.int16)
-        column[:] = ngroup
-        earliest = ngroup
+        column, found = first[y].copy(), grown[y]
         for near in range(max(0, y - reach), min(ny, y + reach + 1)):
-            for x in range(nx):
-                column[x] = min(column[x], first[near, x])
-        for x in range(nx):
-            earliest = min(earliest, column[x])
-        grown[y] = ngroup
-        if earliest == ngroup:
+            _take_smaller(column, first[near])
+        found[:] = column
+        for shift in range(1, min(reach, nx - 1) + 1):
+            _take_smaller(found[shift:], column[: nx - shift])
+            _take_smaller(found[: nx - shift], column[shift:])
+        if found.min() == ngroup:
             continue
         for x in range(nx):
-            for near in range(max(0, x - reach), min(nx, x + reach + 1)):
-                grown[y, x] = min(grown[y, x], column[near])
-            for g in range(grown[y, x], ngroup):
+            for g in range(found[x], ngroup):
                 groupdq[g, y, x] |= SATURATED
+
+
+@njit(cache=True)
+def _take_smaller(values, others):
+    for k in range(values.size):
+        values[k] = values[k] if values[k] < others[k] else others[k]
 
 
 @njit(cache=True, parallel=True)

@@ -67,7 +67,8 @@ def subtract(frames, image, keep_zero):
         Whether zeros stay.
     """
     for y in prange(frames.shape[1]):
+        what = image[y]
         for k in range(frames.shape[0]):
-            for x in range(frames.shape[2]):
-                if not (keep_zero and frames[k, y, x] == 0):
-                    frames[k, y, x] -= image[y, x]
+            frame = frames[k, y]
+            for x in range(frame.size):
+                frame[x] -= np.float32(0) if keep_zero and frame[x] == 0 else what[x]

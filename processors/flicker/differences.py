@@ -175,8 +175,9 @@ def piece(planes: Any, index: int, place: Any, tables: Any, out: Any) -> None:
     for k in range(n):
         values[k] = later[k] - earlier[k]
     if flat.shape[0]:
+        response = flat[y, x0:x1]
         for k in range(n):
-            values[k] /= flat[y, x0 + k]
+            values[k] /= response[k]
     for k in range(n):
         inside = (values[k] >= low) & (values[k] <= high)
         seen[k] = kept[k] & ((flag[k] & UNUSABLE) == 0) & inside
@@ -196,12 +197,17 @@ def _without(values: Array, level: Array, columns: Any, between: Any, bounds: Ar
     low, high = bounds[0], bounds[1]
     for run in range(firsts.size):
         start, stop = max(edges[run], x0), min(edges[run + 1], x1)
+        if start >= stop:
+            continue
         first = firsts[run]
         a, b, c, d = level[first], level[first + 1], level[first + 2], level[first + 3]
-        for x in range(start, stop):
-            value = a * weights[0, x] + b * weights[1, x] + c * weights[2, x] + d * weights[3, x]
+        one, two = weights[0, start:stop], weights[1, start:stop]
+        three, four = weights[2, start:stop], weights[3, start:stop]
+        left = values[start - x0 : stop - x0]
+        for k in range(left.size):
+            value = a * one[k] + b * two[k] + c * three[k] + d * four[k]
             value = low if value < low else value
-            values[x - x0] -= high if value > high else value
+            left[k] -= high if value > high else value
 
 
 @kernel

@@ -118,9 +118,11 @@ def _subtract_rows(images: Array, values: Array, channel: int, flat: Array) -> N
     for y in prange(ny):
         for index in range(number):
             for c in range(values.shape[2]):
-                value = values[index, y, c]
-                for x in range(c * channel, min((c + 1) * channel, nx)):
-                    images[index, y, x] -= value * flat[y, x] if flat.shape[0] else value
+                value, stop = values[index, y, c], min((c + 1) * channel, nx)
+                line = images[index, y, c * channel : stop]
+                response = flat[y, c * channel : stop] if flat.shape[0] else line
+                for k in range(line.size):
+                    line[k] -= value * response[k] if flat.shape[0] else value
 
 
 @parallel_kernel
@@ -128,6 +130,6 @@ def _subtract_columns(images: Array, values: Array, channel: int, flat: Array) -
     number, ny, nx = images.shape
     for y in prange(ny):
         for index in range(number):
-            row = values[index, y // channel]
+            row, line = values[index, y // channel], images[index, y]
             for x in range(nx):
-                images[index, y, x] -= row[x] * flat[y, x] if flat.shape[0] else row[x]
+                line[x] -= row[x] * flat[y, x] if flat.shape[0] else row[x]
