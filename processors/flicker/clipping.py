@@ -11,7 +11,7 @@ from typing import Any
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.flicker.selection import median_of, sums
+from processors.flicker.selection import counted, median_of, ranked, sums, sums_within
 from processors.ramps.kernels import Array, kernel
 
 Image = NDArray[np.float32]
@@ -105,31 +105,28 @@ def centre_and_width(values: Array) -> tuple[float, float]:
 
 @kernel
 def clipped_median(values: Array, n: int) -> tuple[float, int]:
-    """Median of the first n values after repeated clipping, and how many are left; they may be reordered."""
+    """Median of the first n values, which are finite, after repeated clipping, and how many are left.
+
+    What is clipped lies at the ends of their order, so it only changes where in that order the median is.
+    """
+    if not n:
+        return 0.0, 0
+    bins, counts = counted(values, n)
+    if not bins.size:
+        return median_of(values, n), n
+    centre, before, kept = ranked(values, bins, counts, (n - 1) // 2, n // 2), 0, n
+    low, high = -np.inf, np.inf
+    total, squares = sums(values[:n], centre)
     for _ in range(TURNS):
-        if not n:
+        # of the sums only the spread is taken, which does not depend on where they are taken about
+        reach = SIGMA * np.sqrt(max(squares / kept - (total / kept) ** 2, 0.0))
+        low, high = max(low, centre - reach), min(high, centre + reach)
+        before, left, total, squares = sums_within(values[:n], centre, low, high)
+        if left == kept:
             break
-        centre = median_of(values, n)
-        reach = SIGMA * spread_of(values[:n], centre)
-        low, high = centre - reach, centre + reach
-        kept = 0
-        for i in range(n):
-            kept += (values[i] >= low) & (values[i] <= high)
-        if kept == n:
-            return centre, n
-        n = keep_within(values, n, low, high)
-    return median_of(values, n), n
-
-
-@kernel
-def keep_within(values: Array, n: int, low: float, high: float) -> int:
-    """Move those of the first n values that lie within limits to the front; return how many they are."""
-    kept = 0
-    for i in range(n):
-        value = values[i]
-        values[kept] = value
-        kept += (value >= low) & (value <= high)
-    return kept
+        kept = left
+        centre = ranked(values, bins, counts, before + (kept - 1) // 2, before + kept // 2)
+    return centre, kept
 
 
 @kernel

@@ -2,13 +2,15 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import numpy as np
 
 from processors.ramps.kernels import Array, kernel
 
 BINS = 256
 """Into which values are counted to find those near their median."""
-LANES = 8
+LANES = 64
 """Sums that are kept side by side, so that none waits for the one before."""
 DIGIT = 11
 """Bits by which values are ordered at a time."""
@@ -17,55 +19,103 @@ DIGIT = 11
 @kernel
 def sums(values: Array, centre: float) -> tuple[float, float]:
     """Sum of the distances of values from a centre, and of their squares."""
-    total, squares = np.zeros(LANES), np.zeros(LANES)
-    whole = values.size - values.size % LANES
-    for i in range(0, whole, LANES):
-        for k in range(LANES):
-            distance = np.float64(values[i + k]) - centre
-            total[k] += distance
-            squares[k] += distance * distance
-    for i in range(whole, values.size):
-        distance = np.float64(values[i]) - centre
-        total[0] += distance
-        squares[0] += distance * distance
-    return total.sum(), squares.sum()
+    _, _, total, squares = sums_within(values, centre, -np.inf, np.inf)
+    return total, squares
 
 
 @kernel
-def median_of(values: Array, n: int) -> float:
-    """Median of the first n values, which may be reordered; 0 for none.
+def sums_within(values: Array, centre: float, low: float, high: float) -> tuple[int, int, float, float]:
+    """How many values lie below limits and how many within, and those' sums as of `sums`."""
+    lanes = np.zeros(4 * LANES)
+    whole = values.size - values.size % LANES
+    for i in range(0, whole, LANES):
+        part = values[i : i + LANES]
+        for k in range(LANES):
+            _add(np.float64(part[k]), k, (centre, low, high), lanes)
+    for i in range(whole, values.size):
+        _add(np.float64(values[i]), 0, (centre, low, high), lanes)
+    total, squares, below, within = lanes.reshape(4, LANES)
+    return int(below.sum()), int(within.sum()), total.sum(), squares.sum()
 
-    Values are counted in bins of equal width; only those in the bins of the median are put in order.
+
+@kernel
+def _add(value: float, k: int, limits: Any, lanes: Array) -> None:
+    """Add to the sums of a lane: rows of one array, so that compilers see that none overlaps another."""
+    centre, low, high = limits
+    inside = (value >= low) & (value <= high)
+    distance = value - centre if inside else 0.0
+    lanes[k] += distance
+    lanes[LANES + k] += distance * distance
+    lanes[2 * LANES + k] += 1.0 if value < low else 0.0
+    lanes[3 * LANES + k] += 1.0 if inside else 0.0
+
+
+@kernel
+def extremes(values: Array, n: int) -> tuple[float, float]:
+    """Least and largest of the first n values."""
+    low, high = np.full(LANES, values[0]), np.full(LANES, values[0])
+    whole = n - n % LANES
+    for i in range(0, whole, LANES):
+        part = values[i : i + LANES]
+        for k in range(LANES):
+            value = part[k]
+            low[k] = value if value < low[k] else low[k]
+            high[k] = value if value > high[k] else high[k]
+    for i in range(whole, n):
+        low[0], high[0] = min(low[0], values[i]), max(high[0], values[i])
+    return low.min(), high.max()
+
+
+@kernel
+def counted(values: Array, n: int) -> tuple[Array, Array]:
+    """Count the first n values in bins of equal width: the bin of each, and how many each bin has.
+
+    There are no bins where all values are the same, or too far apart.
     """
-    if n == 0:
-        return 0.0
-    low, high = values[0], values[0]
-    for i in range(n):
-        low = values[i] if values[i] < low else low
-        high = values[i] if values[i] > high else high
+    low, high = extremes(values, n)
     scale = np.float32(BINS - 1) / (high - low)
-    if not (scale > 0.0 and scale < np.inf):  # all are the same, or too far apart
-        return _middle_of(values, n, (n - 1) // 2, n // 2)
+    if not (scale > 0.0 and scale < np.inf):
+        return np.empty(0, np.uint8), np.empty(0, np.int32)
     bins, counts = np.empty(n, np.uint8), np.zeros(BINS, np.int32)
     for i in range(n):
         bins[i] = np.uint8((values[i] - low) * scale)
     for i in range(n):
         counts[bins[i]] += 1
-    first, before = 0, 0
-    while before + counts[first] <= (n - 1) // 2:
-        before += counts[first]
-        first += 1
-    last, upto = first, before + counts[first]
-    while upto <= n // 2:
-        last += 1
-        upto += counts[last]
+    return bins, counts
+
+
+@kernel
+def ranked(values: Array, bins: Array, counts: Array, first: int, second: int) -> float:
+    """Mean of the two values that are at two successive places, or at the same, in the order of all.
+
+    Only those in the bins of the two are put in order.
+    """
+    low, before = 0, 0
+    while before + counts[low] <= first:
+        before += counts[low]
+        low += 1
+    high, upto = low, before + counts[low]
+    while upto <= second:
+        high += 1
+        upto += counts[high]
     near = np.empty(upto - before, np.float32)
     m = 0
-    for i in range(n):
-        if bins[i] >= first and bins[i] <= last:
+    for i in range(bins.size):
+        if bins[i] >= low and bins[i] <= high:
             near[m] = values[i]
             m += 1
-    return _middle_of(near, m, (n - 1) // 2 - before, n // 2 - before)
+    return _middle_of(near, m, first - before, second - before)
+
+
+@kernel
+def median_of(values: Array, n: int) -> float:
+    """Median of the first n values, which may be reordered; 0 for none."""
+    if n == 0:
+        return 0.0
+    bins, counts = counted(values, n)
+    if not bins.size:
+        return _middle_of(values, n, (n - 1) // 2, n // 2)
+    return ranked(values, bins, counts, (n - 1) // 2, n // 2)
 
 
 @kernel
