@@ -37,6 +37,7 @@ from processors.ramps.tiles import load, workspace
 
 DNU32, SAT32 = np.uint32(DNU), np.uint32(SAT)
 INVALID = DNU32 | SAT32
+INFINITE = np.float32(np.inf)
 SLOPE, ERR, VAR_P, VAR_R = range(4)
 NOTHING = (np.nan, 0.0, 0.0, 0.0, 0.0)
 """What is told of a ramp that cannot be fitted."""
@@ -250,28 +251,29 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
     gain, readnoise, dark, rates = planes
     for y in prange(ny):
         _, differences, seen = workspace(ngroup)
-        lanes = np.empty(TILE)
+        lanes, clean = np.ones(4 * TILE), np.zeros(TILE, np.bool_)
         ramp, flags = np.empty(ngroup, np.float32), np.empty(ngroup, np.uint8)
-        segments, regimes = np.empty((ngroup, 2), np.int64), np.empty(TILE, np.int64)
+        segments, regimes = np.empty((ngroup, 2), np.int64), np.zeros(TILE, np.int64)
         for x0 in range(0, nx, TILE):
             stop = min(x0 + TILE, nx)
             load(data, groupdq, (y, x0, stop - x0), differences, seen)
             if ngroup > 1:
                 noise = (gain[y, x0:stop], readnoise[y, x0:stop], nframes)
                 slopes_of_lanes(differences, whole, noise, regimes, lanes)
+                photons = (rates[y, x0:stop], dark[y, x0:stop])
+                _fit_lanes(lanes, (ngroup, group_time), noise, photons)
+                _choose_clean(lanes, seen, noise, dq[y, x0:stop], clean)
+                _write_lanes(lanes, ngroup - 1, (y, x0, stop - x0), out)
             for k in range(stop - x0):
+                if clean[k]:
+                    continue
                 x = x0 + k
                 rate = max(rates[y, x], 0.0) + np.float64(dark[y, x])
                 pixel = (np.float64(gain[y, x]), group_noise(readnoise[y, x], nframes), rate)
                 dq[y, x] |= _noise_flags(gain[y, x], readnoise[y, x])
-                if ngroup > 1 and not seen[k] and np.isfinite(lanes[k]):
-                    fit = fit_whole(lanes[k], ngroup, group_time, pixel)
-                else:
-                    ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
-                    flagged, fit = _fit_flagged(
-                        ramp, flags, (how[0], how[1], how[3], weights), pixel, segments
-                    )
-                    dq[y, x] |= flagged
+                ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
+                flagged, fit = _fit_flagged(ramp, flags, (how[0], how[1], how[3], weights), pixel, segments)
+                dq[y, x] |= flagged
                 if dq[y, x] & INVALID:
                     fit = NOTHING
                 elif not _is_held(fit):
@@ -281,6 +283,42 @@ def _fit(data: Array, groupdq: Array, how: Any, planes: Any, out: Any) -> None:
                     values[i, y, x] = fit[i]
                 ndiff[y, x] = int(fit[4])
                 dq[y, x] |= SAT32 if seen[k] & SAT else np.uint32(0)
+
+
+@kernel
+def _fit_lanes(lanes: Array, how: Any, noise: Any, photons: Any) -> None:
+    """Write slope, error and variances of ramps without flags, behind `slopes_of_lanes`."""
+    gain, readnoise, nframes = noise
+    rates, dark = photons
+    for k in range(gain.size):
+        rate = (rates[k] if rates[k] > 0.0 else 0.0) + np.float64(dark[k])
+        pixel = (np.float64(gain[k]), group_noise(readnoise[k], nframes), rate)
+        slope, err, var_p, var_r, _ = fit_whole(lanes[k], how[0], how[1], pixel)
+        lanes[k], lanes[ERR * TILE + k] = slope, err
+        lanes[VAR_P * TILE + k], lanes[VAR_R * TILE + k] = var_p, var_r
+
+
+@kernel
+def _choose_clean(lanes: Array, seen: Array, noise: Any, dq: Array, clean: Array) -> None:
+    """Tell which lanes have the results of their pixels."""
+    gain, readnoise, _ = noise
+    for k in range(gain.size):
+        held = (gain[k] > 0.0) & (readnoise[k] > 0.0) & (readnoise[k] < INFINITE)
+        held &= abs(np.float32(lanes[k])) < INFINITE
+        for i in range(1, 4):
+            held &= np.float32(lanes[i * TILE + k]) < INFINITE
+        clean[k] = held & (seen[k] == 0) & ((dq[k] & INVALID) == 0)
+
+
+@kernel
+def _write_lanes(lanes: Array, intervals: int, place: Any, out: Any) -> None:
+    y, x0, n = place
+    values, ndiff, _ = out
+    for i in range(values.shape[0]):
+        row = values[i, y, x0 : x0 + n]
+        for k in range(n):
+            row[k] = lanes[i * TILE + k]
+    ndiff[y, x0 : x0 + n] = intervals
 
 
 @kernel
