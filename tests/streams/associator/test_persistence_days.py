@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import math
+import time
 from itertools import permutations
 
 import pytest
@@ -10,15 +11,17 @@ import pytest
 from schemas.events import Plan, PlannedExposure, parse_event
 from schemas.keywords import event_keywords
 from streams.associator.drafts import WAIT, Patience
+from streams.associator.hosting import GROUP, SOURCES, HostedAssociator
 from streams.associator.plans import Expectation, detector_days
 from streams.associator.state import State
 from streams.associator.tables import Desks
 from streams.associator.telling import heard_of_plan
+from streams.envelope import pack
 from streams.store import Store
-from streams.topics import ASSOCIATOR_TABLES
+from streams.topics import ASSOCIATOR_TABLES, TOPICS
 
 from .made import exposure, generation
-from .test_persistence import BEGINS, HOUR, ON, Told, keywords, members
+from .test_persistence import BEGINS, BUSES, HOUR, ON, Told, keywords, members
 
 DAY = 86400.0
 MIDNIGHT = math.floor(BEGINS) + 1.0
@@ -194,3 +197,19 @@ def test_the_tables_of_kafka_know_it_on_both_days(fresh):
 def test_events_carry_what_tells_how_long_an_exposure_was():
     header = {"EXPSTART": 1.0, "EXPEND": 2.0, "DURATION": 3.0, "EFFINTTM": 4.0, "NRESETS": 1, "TFRAME": 2.7}
     assert event_keywords(header) == header
+
+
+@pytest.mark.parametrize("kind", BUSES)
+def test_on_a_bus_the_next_owner_knows_it_too(kind, fresh, tmp_path):
+    bus = BUSES[kind](tmp_path)
+    bus.create_topics(TOPICS)
+    bus.publish([pack(event) for event in (fresh.raw(1, **LATE), fresh.ramp(2, **EARLY))])
+    for events, said in (((), []), ((fresh.ramp(1, history=False, **LATE),), [exposure(1), exposure(2)])):
+        host = HostedAssociator(bus, fresh.store, lambda _: ON)
+        bus.publish([pack(event) for event in events])
+        deadline = time.monotonic() + 60
+        while host.turn() or (sum(bus.lag(GROUP, SOURCES).values()) and time.monotonic() < deadline):
+            pass
+        host.close()
+        assert sorted(parse_event(m.value).name for m in bus.read("association")) == said
+    bus.close()
