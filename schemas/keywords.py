@@ -49,7 +49,7 @@ POOL: Final = (
     "SUBPXPTS", "SUBPXPAT", "NOD_TYPE", "DITHERID", "EXPCOUNT", "EXPSTART", "EXPEND", "EXPRIPAR",
     "EXSEGNUM", "EXSEGTOT", "INTSTART", "INTEND", "GS_V3_PA", "HGA_MOVE", "APERNAME", "PCS_MODE",
     "WFSVISIT", "SELFREF", "MSAMETFL", "MSAMETID", "TGROUP", "TFRAME", "EFFEXPTM", "DATAMODL",
-    "PREIMAGE",
+    "PREIMAGE", "DURATION", "EFFINTTM", "NRESETS",
 )  # fmt: skip
 """Further columns of an association pool, and what it takes to group exposures."""
 
@@ -76,6 +76,10 @@ MJD_EPOCH: Final = datetime(1858, 11, 17)
 """Where modified Julian dates begin."""
 MJD_UNIX: Final = 40587.0
 """MJD of the beginning of 1970."""
+LONGEST: Final = 7.0
+"""Days that no exposure takes: keywords that say more are not believed."""
+
+_DAY: Final = 86400.0
 
 IN_SCIENCE_HEADER: Final = frozenset(
     {
@@ -144,21 +148,92 @@ def event_keywords(get: Mapping[str, Any]) -> dict[str, str | int | float | bool
 
 
 def began(get: Mapping[str, Any]) -> float | None:
-    """Return when an exposure began, MJD (UTC); None where its keywords do not tell.
+    """Return when the first integration of a file began, MJD (UTC); None where its keywords do not tell.
+
+    Parameters
+    ----------
+    get : mapping
+        EXPSTART, else DATE-OBS and TIME-OBS, of the whole exposure. A segment of a time series says with
+        INTSTART which of its integrations come before.
+    """
+    start = exposure_began(get)
+    before = min(_count(get, "INTSTART"), _integrations(get)) - 1
+    return start if start is None or before <= 0 else start + before * (cadence(get) or 0.0) / _DAY
+
+
+def ended(get: Mapping[str, Any]) -> float | None:
+    """Return when the last integration of a file ended, MJD (UTC).
+
+    It is the beginning where nothing tells how long the exposure was, and None where that is unknown too.
+
+    Parameters
+    ----------
+    get : mapping
+        As `began` and `cadence` take it.
+    """
+    start = exposure_began(get)
+    if start is None:
+        return None
+    last = _count(get, "INTEND") or _integrations(get)
+    return start + last * (cadence(get) or 0.0) / _DAY
+
+
+def exposure_began(get: Mapping[str, Any]) -> float | None:
+    """Return when an exposure began, all its segments together, MJD (UTC); None where nothing tells.
 
     Parameters
     ----------
     get : mapping
         EXPSTART, else DATE-OBS and TIME-OBS.
     """
-    start = get.get("EXPSTART")
-    if isinstance(start, float) and math.isfinite(start) and start > 0:
+    if start := _positive(get, "EXPSTART"):
         return start
     try:
         moment = datetime.fromisoformat(f"{get['DATE-OBS']}T{get['TIME-OBS']}")
     except (KeyError, ValueError):
         return None
     return (moment.replace(tzinfo=None) - MJD_EPOCH) / timedelta(days=1)
+
+
+def cadence(get: Mapping[str, Any]) -> float | None:
+    """Return the time from the beginning of one integration to that of the next, s; None if nothing tells.
+
+    Parameters
+    ----------
+    get : mapping
+        NINTS, of the whole exposure; EXPEND, DURATION, or EFFINTTM, or EFFEXPTM, which leave out the reset
+        frames between integrations (NRESETS of TFRAME); or at least NGROUPS and TGROUP. Simulated files have
+        been seen with a DURATION of one integration, and with an EXPEND without the resets: the longest
+        counts.
+    """
+    number = _integrations(get)
+    start, end = exposure_began(get), _positive(get, "EXPEND")
+    light = _positive(get, "EFFINTTM") or _positive(get, "EFFEXPTM") / number
+    found = [
+        (end - start) * _DAY / number if start is not None else 0.0,
+        _positive(get, "DURATION") / number,
+        light + _count(get, "NRESETS") * _positive(get, "TFRAME") if light else 0.0,
+    ]
+    believed = [one for one in found if 0 < one * number <= LONGEST * _DAY]
+    reading = _count(get, "NGROUPS") * _positive(get, "TGROUP")
+    return max(believed, default=reading if 0 < reading * number <= LONGEST * _DAY else None)
+
+
+def _integrations(get: Mapping[str, Any]) -> int:
+    """Return of how many integrations the whole exposure is, at least 1."""
+    return max(_count(get, "NINTS"), _count(get, "INTEND"), 1)
+
+
+def _count(get: Mapping[str, Any], keyword: str) -> int:
+    value = get.get(keyword)
+    return max(value, 0) if isinstance(value, int) else 0
+
+
+def _positive(get: Mapping[str, Any], keyword: str) -> float:
+    """Return a number, or 0 where it is none, or not above 0."""
+    value = get.get(keyword)
+    good = isinstance(value, int | float) and math.isfinite(value) and value > 0
+    return float(value) if good else 0.0  # type: ignore[arg-type]
 
 
 def _finite(value: Any) -> bool:

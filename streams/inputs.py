@@ -100,18 +100,32 @@ Claim = Callable[[ProductFile, str, str, str], Artifact]
 
 
 def expand(paths: Iterable[str | Path]) -> list[Path]:
-    """Return the files that the paths mean: a folder means its ``*_uncal.fits``, or itself if it has none."""
+    """Return the files that the paths mean.
+
+    A folder means its ``*_uncal.fits``; if it has none, its ``*_ramp.fits``; else itself.
+    """
     found: dict[Path, None] = {}
     for given in paths:
         path = Path(given)
-        inside = [file for file in sorted(path.iterdir()) if is_uncal(file)] if path.is_dir() else []
+        files = sorted(path.iterdir()) if path.is_dir() else []
+        ramps = [file for file in files if _is_named(file, "ramp")]
+        inside = [file for file in files if is_uncal(file)] or ramps
         found.update(dict.fromkeys(inside or [path]))
     return list(found)
 
 
 def is_uncal(path: Path) -> bool:
     """Tell whether a file is named as a raw exposure."""
-    return path.name.lower().endswith("_uncal.fits") and not path.name.startswith(".")
+    return _is_named(path, "uncal")
+
+
+def is_history(path: Path) -> bool:
+    """Tell whether a file is named as the persistence history of an exposure."""
+    return _is_named(path, "persistence")
+
+
+def _is_named(path: Path, suffix: str) -> bool:
+    return path.name.lower().endswith(f"_{suffix}.fits") and not path.name.startswith(".")
 
 
 def open_inputs(paths: Iterable[Path]) -> list[InputProduct | InputAssociation | RefusedInput]:

@@ -2,8 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
-from dataclasses import dataclass
+from collections.abc import Iterable, Iterator
+from dataclasses import dataclass, replace
 from typing import Any
 
 import numpy as np
@@ -16,7 +16,7 @@ from processors.ramps.traps import Families, filled, released
 from processors.steps import NotApplicable, off, step
 from schemas.dq import DQ
 from schemas.errors import Unprocessable
-from schemas.keywords import MJD_UNIX
+from schemas.keywords import MJD_UNIX, cadence, exposure_began
 from schemas.meta import Meta
 from schemas.products import PersistenceHistory, Ramp
 from schemas.references import References
@@ -73,6 +73,10 @@ def persistence(
     subtracted (Smith et al. 2008, Proc. SPIE 7021, 70210J; Leisenring et al. 2016, Proc. SPIE 9915, 99152N);
     the flags stay.
 
+    The segments of a time series are one exposure: what an earlier one left is flagged where the exposure's
+    own is asked for (flag_own), and is not subtracted, as what its own integrations left is not. So the
+    result does not depend on where the exposure was cut, and a light curve has no steps there.
+
     Parameters
     ----------
     ramp : Ramp
@@ -96,7 +100,7 @@ def persistence(
     Unprocessable
         If a reference has other pixels, or nothing tells when the exposure began.
     """
-    if not ramp.histories and not options.flag_own:
+    if not options.flag_own and not _sorted_out(ramp)[0]:
         raise NotApplicable("no history of an exposure before it is there")
     begins = starts(ramp.meta, ramp.first_integration, ramp.shape[0])
     if carry.until is None:
@@ -117,28 +121,53 @@ def _begin(ramp: Ramp, references: References, options: PersistenceOptions, begi
     """Return what the exposures before have left when the exposure begins."""
     shape = ramp.shape[2:]
     until = np.zeros(shape)
-    for history, (y, x), rows in _seen(ramp):
+    before, own = _sorted_out(ramp)
+    counted = [*before, *(_as_flagged(history, options) for history in own if options.flag_own)]
+    for history, (y, x), rows in _seen(ramp, counted):
         end = (history.pixels["time"][rows] - MJD_UNIX) * DAY + options.persistence_time
         until[y, x] = np.maximum(until[y, x], end)
-    wanted = options.subtract and all(reftype in references for reftype in TRAPS)
-    return _Carry(until, _traps(ramp, references, begin) if wanted else None)
+    wanted = before and options.subtract and all(reftype in references for reftype in TRAPS)
+    return _Carry(until, _traps(ramp, before, references, begin) if wanted else None)
 
 
-def _seen(ramp: Ramp) -> Iterator[tuple[PersistenceHistory, tuple[Any, Any], Any]]:
+def _sorted_out(ramp: Ramp) -> tuple[list[PersistenceHistory], list[PersistenceHistory]]:
+    """Return the histories of the exposures before, and those of earlier segments of the same one."""
+    keywords = {**dict(ramp.meta.science), **dict(ramp.meta.primary)}
+    start = exposure_began(keywords)
+    if start is None or int(ramp.meta.get("INTSTART") or 1) <= 1:
+        return list(ramp.histories), []
+    # A detector's exposures do not overlap; half an integration is for clocks that differ a little.
+    start += 0.5 * (cadence(keywords) or 0.0) / DAY
+    before = [h for h in ramp.histories if not len(h.integrations) or h.integrations[:, 1].max() <= start]
+    return before, [history for history in ramp.histories if not any(history is one for one in before)]
+
+
+def _as_flagged(history: PersistenceHistory, options: PersistenceOptions) -> PersistenceHistory:
+    """Return that part of a segment's history for which its own integrations were flagged."""
+    limit = np.inf if options.dn_threshold is None else options.dn_threshold
+    counts = history.pixels["saturated"] | (history.pixels["fluence"] > limit)
+    return replace(history, pixels=history.pixels[counts])
+
+
+def _seen(
+    ramp: Ramp, histories: Iterable[PersistenceHistory]
+) -> Iterator[tuple[PersistenceHistory, tuple[Any, Any], Any]]:
     """Yield each history with those of its pixels that the exposure sees, and which rows they are."""
     ny, nx = ramp.shape[2:]
     corner = [int(ramp.meta.get(keyword) or 1) - 1 for keyword in ("SUBSTRT2", "SUBSTRT1")]
-    for history in ramp.histories:
+    for history in histories:
         y, x = (history.pixels[name].astype(np.intp) - o for name, o in zip("yx", corner, strict=True))
         rows = np.flatnonzero((y >= 0) & (y < ny) & (x >= 0) & (x < nx))
         yield history, (y[rows], x[rows]), rows
 
 
-def _traps(ramp: Ramp, references: References, moment: float) -> _Traps | None:
+def _traps(
+    ramp: Ramp, before: Iterable[PersistenceHistory], references: References, moment: float
+) -> _Traps | None:
     density, well = (_image(references, reftype, ramp.shape[2:]) for reftype in ("trapdensity", "persat"))
     families = _families(references)
     places, charges = [], []
-    for history, (y, x), rows in _seen(ramp):
+    for history, (y, x), rows in _seen(ramp, before):
         full = well[y, x].astype(float)
         use = (full > 0) & np.isfinite(full) & np.isfinite(density[y, x])
         left = filled(history, rows[use], full[use], families, moment)

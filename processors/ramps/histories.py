@@ -9,7 +9,7 @@ from numpy.typing import NDArray
 
 from schemas.dq import DQ
 from schemas.errors import Unprocessable
-from schemas.keywords import began
+from schemas.keywords import began, cadence
 from schemas.meta import Meta
 from schemas.products import HISTORY_COLUMNS, Ramp
 
@@ -27,7 +27,8 @@ def starts(meta: Meta, first: int, nint: int) -> NDArray[np.float64]:
     Parameters
     ----------
     meta : Meta
-        With the table INT_TIMES, or with EFFINTTM and EXPSTART or DATE-OBS and TIME-OBS.
+        With the table INT_TIMES, of the whole exposure or of the file's segment (INTSTART) of it; or with
+        what :func:`schemas.keywords.began` and :func:`schemas.keywords.cadence` take.
     first, nint : int
         Index in the file of the first one, and how many.
 
@@ -36,18 +37,37 @@ def starts(meta: Meta, first: int, nint: int) -> NDArray[np.float64]:
     Unprocessable
         If neither tells.
     """
-    table = meta.tables.get("INT_TIMES")
-    names = {} if table is None else {str(n).lower(): n for n in table.dtype.names or ()}
-    if table is not None and len(table) >= first + nint and "int_start_mjd_utc" in names:
-        return np.asarray(table[names["int_start_mjd_utc"]][first : first + nint], float)
-    start = began({**dict(meta.science), **dict(meta.primary)})
+    listed = _listed(meta, int(meta.get("INTSTART") or 1) + first + np.arange(nint))
+    if listed is not None:
+        return listed
+    keywords = {**dict(meta.science), **dict(meta.primary)}
+    start = began(keywords)
     if start is None:
         raise Unprocessable(
             f"{meta.get('FILENAME', 'the product')}: nothing tells when it began; add EXPSTART (MJD), or "
             "DATE-OBS and TIME-OBS, to the primary header"
         )
-    length = float(meta.require("EFFINTTM"))
+    length = cadence(keywords) or float(meta.require("EFFINTTM"))
     return np.asarray(start + (first + np.arange(nint)) * length / DAY, float)
+
+
+def _listed(meta: Meta, numbers: NDArray[np.int64]) -> NDArray[np.float64] | None:
+    """Return when integrations of some numbers, from 1, begin by INT_TIMES; None if it does not tell."""
+    table = meta.tables.get("INT_TIMES")
+    names = {} if table is None else {str(n).lower(): n for n in table.dtype.names or ()}
+    if table is None or "int_start_mjd_utc" not in names:
+        return None
+    if "integration_number" in names:
+        listed = table[names["integration_number"]].tolist()
+    else:  # in order: all of the exposure, or those of the file
+        whole = len(table) >= max(int(meta.get("INTEND") or 0), numbers[-1])
+        begin = 1 if whole else int(meta.get("INTSTART") or 1)
+        listed = range(begin, begin + len(table))
+    rows = {number: row for row, number in enumerate(listed)}
+    if not all(number in rows for number in numbers.tolist()):
+        return None
+    found = np.asarray(table[names["int_start_mjd_utc"]], float)[[rows[n] for n in numbers.tolist()]]
+    return found if np.all(np.isfinite(found) & (found > 0)) else None
 
 
 def group_ends(meta: Meta, ngroup: int) -> NDArray[np.float64]:

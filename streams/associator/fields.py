@@ -7,7 +7,7 @@ import re
 from collections.abc import Callable, Mapping
 from typing import Any, Final
 
-from schemas.keywords import began
+from schemas.keywords import began, ended
 
 Keywords = Mapping[str, Any]
 """FITS keywords of an exposure."""
@@ -111,8 +111,12 @@ def exposure(keywords: Keywords) -> str:
 
 def beginning(keywords: Keywords) -> str:
     """Return when the exposure began, MJD; empty when nothing tells."""
-    start = began(keywords)
-    return "" if start is None else f"{start:.9f}"
+    return _moment(began(keywords))
+
+
+def ending(keywords: Keywords) -> str:
+    """Return when the exposure ended, MJD: its beginning where nothing else tells, empty without that."""
+    return _moment(ended(keywords))
 
 
 FIELDS: Final[Mapping[str, tuple[Callable[[Keywords], str], str]]] = {
@@ -143,6 +147,10 @@ def is_background(keywords: Keywords) -> bool:
 def is_wavefront_sensing(keywords: Keywords) -> bool:
     """Tell whether an exposure was taken for wavefront sensing and control."""
     return "wfsc" in text(keywords, "VISITYPE")
+
+
+def _moment(mjd: float | None) -> str:
+    return "" if mjd is None else f"{mjd:.9f}"
 
 
 def _slug(value: str) -> str:

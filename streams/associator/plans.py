@@ -9,7 +9,7 @@ from typing import Final
 
 from schemas.canonical import digest
 from schemas.events import Event, Frozen, Plan, PlanEvent, PlannedExposure, Scalar
-from schemas.keywords import began, event_keywords
+from schemas.keywords import began, ended, event_keywords
 from streams.associator import fields
 from streams.associator.rules import HORIZON
 from streams.associator.state import OF_DETECTOR
@@ -64,18 +64,18 @@ def route(message: Event | Expectation) -> tuple[str, str]:
 def detector_days(keywords: Mapping[str, Scalar]) -> list[str]:
     """Return the addresses of the states in which an exposure's persistence counts, its own day's first.
 
-    A state is a detector's for one day, ``nrca1@59780``, so that none grows for ever. An exposure that may
-    still tell after midnight is known on the next day too.
+    A state is a detector's for one day, ``nrca1@59780``, so that none grows for ever. An exposure that goes
+    on or may still tell after midnight is known on the next days too.
 
     Parameters
     ----------
     keywords : mapping of str to scalar
-        DETECTOR, and what tells when it began.
+        DETECTOR, and what tells when it began and ended.
     """
-    start, detector = began(keywords), fields.detector(keywords)
-    if start is None or not detector:
+    start, end, detector = began(keywords), ended(keywords), fields.detector(keywords)
+    if start is None or end is None or not detector:
         return []
-    days = dict.fromkeys((math.floor(start), math.floor(start + HORIZON / 86400)))
+    days = range(math.floor(start), math.floor(end + HORIZON / 86400) + 1)
     return [f"{detector}{OF_DETECTOR}{day}" for day in days]
 
 

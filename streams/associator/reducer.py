@@ -15,7 +15,8 @@ When an association goes out:
   period;
 - what is about one exposure (a ramp and the persistence histories before it) when that one is there, and
   each of those that a plan names or whose raw file is known has arrived or failed, or soon after it
-  (``WAIT``) without those that have not;
+  (``WAIT``) without those that have not. It is made in the state of the day on which that one began; the
+  states of the days after know it too, and that it is through;
 - again whenever a member, its generation, the failures, or completeness have changed. A member that was made
   again with the same content has a newer generation, which its association inherits; the stage behind it then
   finds its work done.
@@ -28,7 +29,7 @@ from dataclasses import dataclass
 from itertools import chain
 from typing import Final
 
-from schemas.events import FailureEvent, ProductEvent
+from schemas.events import FailureEvent, ProductEvent, Scalar
 from streams.associator.drafts import Patience, assemble, due
 from streams.associator.emissions import Emission, Refused, emission
 from streams.associator.plans import Expectation, detector_days, program_of, route
@@ -123,22 +124,29 @@ def _news(
         if any(rule.combines and rule.stage == event.stage for rule in rules):
             return None, ()
         changed = known.with_setback(Setback.of(event))
-        return _with_outlook(event.name, changed, rules), ()
+        return _with_outlook(state, event.name, changed, rules), ()
     if event.topic == "raw" and state.of_detector:
-        return _with_outlook(event.name, known.ingested(event.keywords), rules), ()
+        return _with_outlook(state, event.name, known.ingested(event.keywords), rules), ()
     found, refusals = places(event.keywords, event.suffix, rules, event.name)
     refused = _refused(event.name, event.suffix, refusals)
     if not found:
         return None, refused
-    changed = known.with_arrival(Arrival.of(event, found))
-    if event.suffix == "persistence" and detector_days(event.keywords)[:1] == [state.program]:
+    changed = known.with_arrival(Arrival.of(event, _in(state, event.keywords, found)))
+    if event.suffix == "persistence":
         changed = changed.model_copy(update={"through": known.through})  # its ramp comes too, at once
-    return _with_outlook(event.name, changed, rules), refused
+    return _with_outlook(state, event.name, changed, rules), refused
 
 
-def _with_outlook(name: str, exposure: Exposure, rules: tuple[Rule, ...]) -> Exposure:
+def _with_outlook(state: State, name: str, exposure: Exposure, rules: tuple[Rule, ...]) -> Exposure:
     outlook, _ = places(exposure.keywords, None, rules, name)
-    return exposure.model_copy(update={"outlook": outlook})
+    return exposure.model_copy(update={"outlook": _in(state, exposure.keywords, outlook)})
+
+
+def _in(state: State, keywords: Mapping[str, Scalar], found: tuple[Place, ...]) -> tuple[Place, ...]:
+    """Return those of an exposure's places that a state has: what is about it is made on its own day only."""
+    if not state.of_detector or detector_days(keywords)[:1] == [state.program]:
+        return found
+    return tuple(place for place in found if not place.anchor)
 
 
 def _expect(state: State, message: Expectation, rules: tuple[Rule, ...]) -> tuple[State, tuple[Refused, ...]]:
@@ -159,7 +167,7 @@ def _expect(state: State, message: Expectation, rules: tuple[Rule, ...]) -> tupl
         expected = {key: value for key, value in known.expected.items() if key != campaign}
         if name in planned:
             expected[campaign] = planned[name]
-        exposures[name] = _with_outlook(name, known.model_copy(update={"expected": expected}), rules)
+        exposures[name] = _with_outlook(state, name, known.model_copy(update={"expected": expected}), rules)
     update = {"exposures": exposures, "plans": {**state.plans, slot: message.version}}
     after = state.model_copy(update=update)
     every = chain.from_iterable(exposures[name].places for name in sorted(exposures))

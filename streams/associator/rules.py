@@ -41,7 +41,8 @@ class Role:
     minimum : int
         An association with fewer members in this role never goes out.
     horizon : float
-        Where above 0, exposures that began earlier than the group did, by so many seconds at most.
+        Where above 0, exposures that began earlier than the group did, and had ended so many seconds before
+        at most.
     """
 
     name: str
@@ -92,7 +93,8 @@ class Rule:
 class Place(Frozen):
     """What a rule makes of an exposure: its role, and the fields in which it has to agree with its group.
 
-    Where `horizon` is above 0, it began (`began`, MJD) before the group, by so many seconds at most.
+    Where `horizon` is above 0, it began (`began`, MJD) before the group, and had ended (`ended`, MJD; empty
+    in what was remembered by versions that did not ask) so many seconds before at most.
     """
 
     rule: str
@@ -100,6 +102,7 @@ class Place(Frozen):
     anchor: bool
     fields: Mapping[str, str]
     began: str = ""
+    ended: str = ""
     horizon: float = 0.0
 
     def joins(self, rule: str, group: Mapping[str, str]) -> bool:
@@ -107,7 +110,10 @@ class Place(Frozen):
         agrees = self.rule == rule and all(group.get(n) == value for n, value in self.fields.items())
         if not agrees or self.horizon <= 0:
             return agrees
-        return 0 < (float(group["began"]) - float(self.began)) * 86400 <= self.horizon
+        moment = float(group["began"])
+        return moment > float(self.began) and (
+            (moment - float(self.ended or self.began)) * 86400 <= self.horizon
+        )
 
 
 @dataclass(frozen=True)
@@ -149,7 +155,7 @@ IMAGE3: Final = Rule(
 """Images of one target in one observation, through one filter on one subarray, whatever the detector."""
 
 HORIZON: Final = 7200.0
-"""Seconds for which an exposure is taken to leave persistence; the step may look at less."""
+"""Seconds after its end for which an exposure is taken to leave persistence; the step may look at less."""
 
 PERSISTENCE: Final = Rule(
     name="Persistence",
@@ -205,14 +211,14 @@ def places(
                     refused.append(_refusal(rule, missing))
                 else:
                     anchor = role is rule.roles[0]
-                    when = fields.beginning(keywords) if role.horizon > 0 else ""
-                    found.append(
-                        Place(
-                            rule=rule.name, role=role.name, anchor=anchor, fields=values,
-                            began=when, horizon=role.horizon,
-                        )
-                    )  # fmt: skip
+                    place = Place(rule=rule.name, role=role.name, anchor=anchor, fields=values)
+                    found.append(_timed(place, role, keywords) if role.horizon > 0 else place)
     return tuple(found), tuple(refused)
+
+
+def _timed(place: Place, role: Role, keywords: Keywords) -> Place:
+    times = {"began": fields.beginning(keywords), "ended": fields.ending(keywords)}
+    return place.model_copy(update={**times, "horizon": role.horizon})
 
 
 def group_id(line: str, rule: str, group: Mapping[str, str]) -> str:

@@ -33,7 +33,7 @@ def heard(event: Event, store: Store, recipe: Callable[[str], Recipe]) -> list[H
 
     A program's state takes what goes into its associations. Where the recipe has persistence on, a detector's
     state takes plans, raw exposures, ramps and their histories, and failures: that of the day on which the
-    exposure began, and that of the day after where the exposure may still tell there.
+    exposure began, and those of the days after on which the exposure goes on or may still tell.
 
     The recipe is looked up already: once an event has been taken, there is no way back when it turns out that
     what is to be said of it cannot be.
@@ -51,7 +51,7 @@ def heard(event: Event, store: Store, recipe: Callable[[str], Recipe]) -> list[H
             plan = Plan.model_validate_json(path.read_bytes())
         return heard_of_plan(Expectation.of(event, plan), known)
     if isinstance(event, FailureEvent):
-        first = event.stage.partition("+")[0] == "detector1"
+        first = event.stage.partition("+")[0] in ("ingest", "detector1")  # no ramp comes of it
         days = _days(event, known) if first else []
         return [Heard(route(event), event), *(Heard((event.line, day), event) for day in days)]
     if not isinstance(event, ProductEvent):
@@ -79,11 +79,8 @@ def heard_of_plan(expectation: Expectation, recipe: Recipe) -> list[Heard]:
 
 
 def _heard_of_detector(event: ProductEvent, days: list[str], store: Store) -> Iterator[Heard]:
-    """Yield a raw exposure, or the history that came with a ramp and then the ramp."""
-    if event.topic == "raw":
-        yield from (Heard((event.line, day), event) for day in days)
-        return
-    if days and event.manifest is not None:
+    """Yield a raw exposure, or the history that came with a ramp and then the ramp, for each of the days."""
+    if event.topic == "ramp" and days and event.manifest is not None:
         with store.fetch(event.manifest) as path:
             products = Manifest.model_validate_json(path.read_bytes()).products
         for entry in products:
@@ -91,7 +88,7 @@ def _heard_of_detector(event: ProductEvent, days: list[str], store: Store) -> It
                 update = {"suffix": entry.suffix, "product": entry.artifact}
                 history = event.model_copy(update=update)
                 yield from (Heard((event.line, day), history) for day in days)
-    yield from (Heard((event.line, day), event) for day in days[:1])
+    yield from (Heard((event.line, day), event) for day in days)
 
 
 def told(reduced: Reduced, store: Store, recipe: Callable[[str], Recipe]) -> Iterator[Event]:

@@ -27,7 +27,8 @@ def command(
         typer.Argument(
             metavar="PATH",
             help="Files of any level (uncal, ramp, rate, cal), JWST associations (*_asn.json), or folders of "
-            "*_uncal.fits.",
+            "*_uncal.fits or else *_ramp.fits; with persistence on, also *_persistence.fits of exposures "
+            "before (those beside ramps are found).",
             show_default=False,
         ),
     ],

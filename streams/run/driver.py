@@ -26,7 +26,7 @@ from streams.bus.memory import MemoryBus
 from streams.dispatch import failure_of, is_for, sentence_of
 from streams.envelope import pack, unpack
 from streams.execution import handle
-from streams.inputs import InputAssociation, InputProduct, RefusedInput, expand, open_inputs
+from streams.inputs import InputAssociation, InputProduct, RefusedInput, expand, is_history, open_inputs
 from streams.kernel_cache import use_kernel_cache
 from streams.logs import quiet_unless_configured
 from streams.planning import Tools
@@ -36,6 +36,7 @@ from streams.replacements import allowed_packages, resolver
 from streams.roots import Roots, run_events
 from streams.run.endings import endings_of
 from streams.run.folder import FolderLedger, Refused, private_store
+from streams.run.histories import given_histories
 from streams.run.report import Begun, Done, Reporter, RunSummary, Silent
 from streams.stages import STAGES, Stage
 from streams.stages.table import DETECTOR1, RAMP_FIT, RAW_TO_RATE
@@ -106,7 +107,9 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
     recipe = load_recipe(request.recipe)
     resolve = resolver(allowed_packages(os.environ))
     _check(request, recipe, until, resolve)
-    inputs = open_inputs(expand(request.paths))
+    paths = expand(request.paths)
+    named = [path for path in paths if is_history(path)]
+    inputs = open_inputs(path for path in paths if path not in named)
     with private_store(request.out) as store:
         library = ReferenceLibrary(context=request.context or merged(recipe).crds_context)
         tools = Tools(
@@ -118,7 +121,7 @@ def run(request: RunRequest, reporter: Reporter | None = None) -> RunSummary:
             resolve=resolve,
             **({"block_bytes": request.block_bytes} if request.block_bytes else {}),
         )
-        return _Drive(tools, recipe, until, reporter or Silent(), request.out).run(inputs)
+        return _Drive(tools, recipe, until, reporter or Silent(), request.out).run(inputs, named)
 
 
 def _check(request: RunRequest, recipe: Recipe, until: str, resolve: Callable[[str], Any]) -> None:
@@ -168,9 +171,13 @@ class _Drive:
         }
         self._associator = HostedAssociator(self._bus, tools.store, lambda digest: whole)
 
-    def run(self, inputs: Sequence[InputProduct | InputAssociation | RefusedInput]) -> RunSummary:
-        """Publish the roots, drain the bus, and tell where everything ended."""
+    def run(
+        self, inputs: Sequence[InputProduct | InputAssociation | RefusedInput], named: Sequence[Path] = ()
+    ) -> RunSummary:
+        """Publish the roots, drain the bus, and tell where everything ended; histories may be named."""
         good = [item for item in inputs if not isinstance(item, RefusedInput)]
+        histories = given_histories(named, good, self._recipe)
+        inputs = [*inputs, *histories.refused]
         ramps = any(isinstance(item, InputProduct) and item.level == "ramp" for item in good)
         fused = RAW_TO_RATE in self._stages and not ramps
         stages = [stage.name for stage in self._stages if not (fused and stage is RAMP_FIT)]
@@ -187,12 +194,15 @@ class _Drive:
                     )
                 )
         events = run_events(self._roots, good, combining=self._until == LEVELS[-1])
+        self._bus.publish([pack(self._roots.product(item)) for item in histories.taken])
+        while self._associator.turn():
+            pass  # what is there already is known before anybody can go on without it
         self._bus.publish([pack(event) for event in events])
         while self._turn() or self._associator.turn() or self._associator.turn(finish=True):
             pass
         handlers = {stage: handler.service for stage, handler in self._recipe.handlers.items()}
         endings = endings_of(inputs, self._notes, self._until, handlers)
-        return RunSummary(endings=endings, notes=tuple(self._notes))
+        return RunSummary(endings=(*endings, *histories.endings), notes=tuple(self._notes))
 
     def _turn(self) -> bool:
         """Process one event, of the stage nearest to the end of the road; return whether there was one."""

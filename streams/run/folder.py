@@ -17,6 +17,7 @@ from schemas.events import Artifact
 from schemas.keywords import event_keywords
 from schemas.manifests import Manifest, ManifestEntry
 from schemas.meta import Meta
+from schemas.naming import suffix_of
 from schemas.reading import ProductFile
 from schemas.stored_content import content_digest_of_file
 from streams.manifest_files import StoreLedger
@@ -185,6 +186,8 @@ def look(path: Path, run_key: str | None = None) -> Found:
     try:
         if path.suffix == ".ecsv":
             return _catalogue(path, run_key)
+        if suffix_of(path.name) == "persistence":
+            return _history(path, run_key)
         with ProductFile(path) as file:
             found = Found(meta=file.meta)
             return replace(found, content=content_digest_of_file(file)) if found.run_key == run_key else found
@@ -199,6 +202,14 @@ def _catalogue(path: Path, run_key: str | None) -> Found:
     catalogue = read_catalogue(path)
     found = Found(meta=catalogue.meta)
     return replace(found, content=content_digest(catalogue)) if found.run_key == run_key else found
+
+
+def _history(path: Path, run_key: str | None) -> Found:
+    from schemas.history_file import history_digest, read_history
+
+    history = read_history(path)
+    found = Found(meta=history.meta)
+    return replace(found, content=history_digest(history)) if found.run_key == run_key else found
 
 
 def run_key_of(path: Path) -> str:

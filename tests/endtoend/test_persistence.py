@@ -12,6 +12,7 @@ from astropy.io import fits
 
 from schemas.dq import DQ
 from schemas.events import AssociationEvent, next_generation
+from schemas.history_file import read_history
 from schemas.reading import read
 from schemas.recipe import parse_recipe
 from streams.current import events_of
@@ -98,3 +99,42 @@ def test_a_run_takes_histories_along_where_the_command_line_asks_for_them(asked,
     assert names[FIRST] == [f"{FIRST}/{'ramp' if asked else 'uncal'}"]
     assert names[SECOND] == ([f"{FIRST}/persistence", f"{SECOND}/ramp"] if asked else [f"{SECOND}/uncal"])
     assert (tmp_path / f"{FIRST}_persistence.fits").exists() == asked
+
+
+def segments(path, folder):
+    """Write what an exposure's file would be if it had as many integrations again, cut into two segments."""
+    for number in (1, 2):
+        name = path.name.replace("_nrca1_", f"-seg00{number}_nrca1_")
+        with fits.open(path) as hdus:
+            count, header = hdus["SCI"].data.shape[0], hdus[0].header
+            header.update(FILENAME=name, NINTS=2 * count, EXSEGNUM=number, EXSEGTOT=2)
+            header.update(INTSTART=(number - 1) * count + 1, INTEND=number * count)
+            rows = hdus["INT_TIMES"].data
+            twice = np.concatenate([rows, rows])
+            twice["integration_number"] = np.arange(2 * count) + 1
+            length = (header["EFFINTTM"] + header["TFRAME"]) / 86400
+            for column in twice.dtype.names[1:]:
+                twice[column] = twice[column][0] + np.arange(2 * count) * length
+            hdus["INT_TIMES"].data = twice
+            hdus.writeto(folder / name)
+        yield folder / name
+
+
+def test_a_segment_knows_the_one_before_and_is_not_disturbed_by_its_own_exposure(process, downlink, tmp_path):
+    first, second = segments(downlink / f"{FIRST}_uncal.fits", tmp_path)
+    steps = {"persistence": {"skip": False}, "persistence_history": {"dn_threshold": 500.0}}
+    for name, own in (("as it is", False), ("own", True)):
+        asked = {**steps, "persistence": {"skip": False, "flag_own": own}}
+        summary = process(second, first, out=tmp_path / name, until="rate", command_line=asked)
+        assert not summary.failed, summary.endings
+        one, two = (read(tmp_path / name / p.name.replace("uncal", "rate")) for p in (first, second))
+        inputs = sorted(item["product"].split("_")[2] for item in two.meta.provenance.run["inputs"])
+        assert inputs == ["00001-seg001", "00001-seg002"]
+        assert two.meta.get("S_PERSIS") == ("COMPLETE" if own else "SKIPPED")
+        if not own:
+            np.testing.assert_array_equal(one.data, two.data)
+            np.testing.assert_array_equal(one.dq, two.dq)
+        begun = [
+            read_history(tmp_path / name / p.name.replace("uncal", "persistence")) for p in (first, second)
+        ]
+        assert begun[0].integrations.max() < begun[1].integrations.min()

@@ -218,3 +218,56 @@ def test_references_must_fit():
 def test_an_exposure_that_does_not_say_when_it_began_cannot_tell():
     with pytest.raises(Unprocessable, match="nothing tells when it began"):
         persistence_history(bright(2, 3, EXPSTART=None))
+
+
+def cut(exposure, sizes):
+    """The segments of an exposure, as JWST's files are cut."""
+    first, total = 0, exposure.shape[0]
+    for size in sizes:
+        part = slice(first, first + size)
+        header = {"NINTS": total, "INTSTART": first + 1, "INTEND": first + size, "EXSEGTOT": len(sizes)}
+        yield replace(
+            exposure, data=exposure.data[part].copy(), groupdq=exposure.groupdq[part].copy(),
+            pixeldq=exposure.pixeldq.copy(), meta=exposure.meta.with_primary(**header),
+        )  # fmt: skip
+        first += size
+
+
+@pytest.mark.parametrize("options", [{}, {"flag_own": True}, {"flag_own": True, "dn_threshold": 15000.0}])
+def test_a_segment_is_as_it_would_be_in_one_file(options):
+    rates = np.full(SHAPE[2:], 1.0)
+    rates[2, 3], rates[4, 5], rates[6, 7] = 1500.0, 320.0, 90.0
+    exposure = ramp(rates, START + 200 / DAY, (6, *SHAPE[1:]))
+    before = persistence_history(bright(7, 8))
+    settings = {"persistence_time": 170.0, **options}
+    whole = persistence(replace(exposure, histories=(before,)), traps(), **settings)
+    left, parts = [before], []
+    for segment in cut(exposure, (2, 2, 2)):
+        parts.append(persistence(replace(segment, histories=tuple(left)), traps(), **settings))
+        left.append(persistence_history(segment, dn_threshold=15000.0))
+    flags = np.concatenate([part.groupdq for part in parts])
+    if (
+        "dn_threshold" in options
+    ):  # a window that is open is not begun anew by what is bright and not saturated
+        assert ((flags & whole.groupdq) == whole.groupdq).all()
+        assert (whole.groupdq[2:, :, 4, 5] & DQ.PERSISTENCE).any()
+        flags[:, :, 4, 5] = whole.groupdq[:, :, 4, 5]
+    np.testing.assert_array_equal(flags, whole.groupdq)
+    close = {"rtol": 1e-6, "atol": 1e-2}
+    np.testing.assert_allclose(np.concatenate([part.data for part in parts]), whole.data, **close)
+    assert (whole.groupdq[0, :, 7, 8] & DQ.PERSISTENCE).any()
+    assert (whole.groupdq[2:, :, 2, 3] & DQ.PERSISTENCE).any() == bool(options)
+    assert (whole.data - exposure.data)[:, :, 7, 8].max() < -0.1
+
+
+def test_a_segment_with_nothing_but_segments_before_it_has_nothing_to_do():
+    first, second = cut(bright(2, 3, shape=(4, *SHAPE[1:])), (2, 2))
+    found = persistence(replace(second, histories=(persistence_history(first),)), traps())
+    assert found.meta.get("S_PERSIS") == "SKIPPED"
+
+
+def test_exposures_after_a_segment_count_it_from_its_own_times():
+    first, second = cut(bright(2, 3, shape=(4, *SHAPE[1:])), (2, 2))
+    (whole,), (row,) = (persistence_history(e).pixels for e in (bright(2, 3, shape=(4, *SHAPE[1:])), second))
+    assert row["time"] == whole["time"]
+    assert persistence_history(first).pixels["time"] < row["time"]

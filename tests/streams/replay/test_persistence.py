@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections import Counter
 
 import pytest
+from astropy.io import fits
+from astropy.time import Time
 
 from schemas.reading import read
 from schemas.recipe import Recipe
@@ -103,3 +105,37 @@ def test_a_replay_that_changes_a_history_changes_what_is_after_it(empty):
     changed = {name.split("_")[2] for name in after if after[name].run_key != before[name].run_key}
     assert changed == {"00002"}
     assert {event.generation for event in after.values()} == {campaign.generation}
+
+
+@pytest.fixture
+def night(empty, tmp_path):
+    """The same two exposures with midnight between them."""
+    works, both = empty
+    paths = []
+    for path, (day, moment) in zip(
+        both, (("2022-07-12", "23:58:00"), ("2022-07-13", "00:02:00")), strict=True
+    ):
+        with fits.open(path) as hdus:
+            hdus[0].header["DATE-OBS"], hdus[0].header["TIME-OBS"] = day, moment
+            shift = Time(f"{day}T{moment}").mjd - hdus["INT_TIMES"].data["int_start_MJD_UTC"][0]
+            for name in hdus["INT_TIMES"].data.names[1:4]:
+                hdus["INT_TIMES"].data[name] += shift
+            hdus.writeto(tmp_path / path.name)
+        paths.append(tmp_path / path.name)
+    return works, paths
+
+
+def test_midnight_parts_neither_runs_nor_replays(night):
+    works, (first, second) = night
+    works.ingest(second, recipe=ON)
+    works.run()
+    works.ingest(first, recipe=ON)
+    assert works.run()["ramp_fit", "complete"] == 2
+    found = {event.name.split("_")[2]: inputs(works, event)[0] for event in works.current("rate").values()}
+    assert found["00002"] == [("persistence", "00001"), ("science", "00002")]
+    campaign = campaign_of(works, "raw", FIRST, table={"persistence_history": {"dn_threshold": 100.0}})
+    foreseen = foretold(works, campaign)
+    publish(campaign, works.site)
+    happened = works.run()
+    assert (happened["ramp_fit", "complete"], happened["ramp_fit", "cached"]) == (1, 1)
+    assert foreseen.runs["ramp_fit", "computed"] == 2
