@@ -150,7 +150,9 @@ def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
     options: Any = settings.options
     average = Average(references, options)
     if nint == 1:
-        average.add(next(blocks))
+        for block in blocks:  # to their end, behind which the ramp's figures are known
+            average.add(block)
+            del block  # or it would be held while the next one is made
         _save_rate(job, _usable(average.mean(), job.name))
         return
     _write_blocks(job, "rateints", _averaged(blocks, average), nint)
