@@ -150,20 +150,27 @@ def _sample(shape: tuple[int, ...]) -> tuple[slice, slice]:
 
 
 def _hits(block: Ramp, i: int, g: int) -> int:
-    """Return the regions of new jumps of a group that rise beyond doubt, less those that fall as far.
+    """Return the regions of jumps of a group that rise beyond doubt, less those that fall as far.
 
-    Hits add charge; what noise of any kind makes falls as often as it rises.
+    Hits add charge; what noise of any kind makes falls as often as it rises. A hit that is flagged in two
+    differences counts where it shows more.
     """
-    new = np.flatnonzero(block.groupdq[i, g] & ~block.groupdq[i, g - 1] & JUMP)
-    stride = block.pixeldq.size // 8192 | 1  # odd, so that it passes through all columns
+    hit = np.flatnonzero(block.groupdq[i, g] & JUMP)
+    stride = block.pixeldq.size // 2048 | 1  # odd, so that it passes through all columns
     few = np.arange(stride // 2, block.pixeldq.size, stride)
     quiet = (block.groupdq[i, g - 1 : g + 1].reshape(2, -1)[:, few] == 0).all(axis=0)
     quiet &= (block.pixeldq.flat[few] & (BLIND | np.uint32(DNU))) == 0
     noise = _excess(block, i, g, few[quiet])
-    if not new.size or not noise.size:
+    if not hit.size or not noise.size:
         return 0
     sigma = _clipped_deviation(noise)
-    peaks = peaks_of_regions(new, block.shape[3], _excess(block, i, g, new) / (SURE * max(sigma, TINY)))
+    rises = _excess(block, i, g, hit)
+    own = np.ones(hit.size, np.bool_)
+    for other in (g - 1, g + 1):
+        if 0 < other < block.shape[1]:
+            flagged = (block.groupdq[i, other].flat[hit] & JUMP) != 0
+            own[flagged] &= np.abs(_excess(block, i, other, hit[flagged])) < np.abs(rises[flagged])
+    peaks = peaks_of_regions(hit[own], block.shape[3], rises[own] / (SURE * max(sigma, TINY)))
     return int(np.count_nonzero(peaks > 1) - np.count_nonzero(peaks < -1))
 
 

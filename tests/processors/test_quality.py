@@ -66,12 +66,15 @@ def test_cosmic_ray_rate():
 
 
 @pytest.mark.parametrize("method", ["likelihood", "two_point"])
-@pytest.mark.parametrize(("time", "per_area"), [(0.28, 5), (0.28, 0), (2.8, 5), (10.0, 5), (10.0, 0)])
-def test_cosmic_ray_rate_of_what_is_found(method, time, per_area):
-    """False alarms do not count, however many there are for each hit."""
+@pytest.mark.parametrize(
+    ("time", "per_area", "nframes"),
+    [(0.28, 5, 1), (0.28, 0, 1), (2.8, 5, 1), (10.0, 5, 1), (10.0, 0, 1), (100.0, 5, 8)],
+)
+def test_cosmic_ray_rate_of_what_is_found(method, time, per_area, nframes):
+    """False alarms do not count, however many there are; hits flagged in two groups count once."""
     rng = np.random.default_rng(int(time) + per_area)
     shape = (1, 20, *((1024, 1024) if time < 1 else (256, 512)))
-    data = np.cumsum(rng.poisson(20, shape), axis=1) / 2.0 + rng.normal(0, NOISE, shape)
+    data = np.cumsum(rng.poisson(20, shape), axis=1) / 2.0 + rng.normal(0, NOISE / np.sqrt(nframes), shape)
     number = rng.poisson(per_area * shape[2] * shape[3] * PIXEL**2 * time * shape[1])
     hits = [rng.integers(size, size=number) for size in shape[1:]]
     for g, y, x, size in zip(*hits, rng.exponential(1000, number) + 150, strict=True):
@@ -79,7 +82,8 @@ def test_cosmic_ray_rate_of_what_is_found(method, time, per_area):
     given = references(
         image("gain", np.full(shape[2:], 2.0)), image("readnoise", np.full(shape[2:], NOISE * np.sqrt(2)))
     )
-    ramp = jump(make_ramp(data, TGROUP=time, TFRAME=time), given, method=method)
+    cards = {"TGROUP": time, "TFRAME": time / nframes, "NFRAMES": nframes}
+    ramp = jump(make_ramp(data, **cards), given, method=method)
     found = RampFigures(1)
     found.add(ramp)
     assert found.figures()["cosmic_ray_rate"] == pytest.approx(per_area, rel=0.3, abs=0.3)
