@@ -86,7 +86,8 @@ class Pipeline:
         Yields
         ------
         Product
-            A block for each block; one for all of them behind a step whose scope is the exposure.
+            A block for each block; one for all of them behind a step whose scope is the exposure, and fewer
+            behind one that must see several integrations at once.
         """
         stream: Iterator[Any] = iter(blocks)
         if donate:
@@ -134,12 +135,35 @@ def _through(
         held.append(_owned(step, held.pop(), references, settings, None)[0])
         yield held.pop()
         return
+    if not settings.skip and settings.use is None and step.together is not None:
+        blocks = _in_company(blocks, step, settings)
     carry = None
     for block in blocks:
         result, carry = _owned(step, block, references, settings, carry)
         del block  # a generator that waits holds its variables, and each is a whole ramp
         held = [result]
         del result
+        yield held.pop()
+
+
+def _in_company(blocks: Iterator[Any], step: Step, settings: StepSettings) -> Iterator[Any]:
+    """Yield blocks of whole multiples of the integrations that a step must see; the last has the rest too."""
+    held: list[Any] = []
+    for block in blocks:
+        held.append(block)
+        del block  # a generator that waits holds its variables
+        size = step.together_with(settings.options, held[0].shape[1])
+        if size == 1:
+            yield held.pop()
+            continue
+        number = sum(part.shape[0] for part in held)
+        ready = (number // size - 1) * size
+        if ready > 0:
+            held = [concatenate(held)]
+            held = [held[0].integrations(0, ready), held[0].integrations(ready, number)]
+            yield held.pop(0)
+    if held:
+        held = [concatenate(held)]
         yield held.pop()
 
 

@@ -85,6 +85,9 @@ class Step:
         JWST's keyword for its outcome, for example S_JUMP.
     carries : callable, optional
         Makes the carry with which the first block of an exposure begins.
+    together : callable, optional
+        ``together(options, ngroup)`` returns how many successive integrations of so many groups it must see
+        at once, where its scope is the integration; those that are left over come with the last.
     repeatable : bool
         Whether a product that has had the step may have it again: what only flags, replaces what it made
         before, or says itself what it cannot take. A correction that would be applied twice may not.
@@ -100,6 +103,7 @@ class Step:
     scope: Scope | Callable[[Any], Scope] = "integration"
     status: str = ""
     carries: Callable[[], Any] | None = None
+    together: Callable[[Any, int], int] | None = None
     repeatable: bool = False
     off: bool = False
 
@@ -107,6 +111,10 @@ class Step:
     def wanted(self) -> tuple[str, ...]:
         """Return all reference types that it takes."""
         return (*self.references, *self.optional)
+
+    def together_with(self, options: Options | None, ngroup: int) -> int:
+        """Return how many successive integrations it must see at once under these options."""
+        return self.together(options or self.options_type(), ngroup) if self.together else 1
 
     def scope_with(self, options: Options | None) -> Scope:
         """Return what the step must see at once under these options, its defaults when None."""
@@ -264,6 +272,11 @@ def step(
         )
 
     return decorate
+
+
+def joining(together: Callable[[Any, int], int]) -> Callable[[Step], Step]:
+    """Let a step see several successive integrations at once; see `Step.together`."""
+    return lambda given: replace(given, together=together)
 
 
 def off(given: Step) -> Step:

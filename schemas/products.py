@@ -127,6 +127,14 @@ class Ramp(Product):
         nint, ngroup, ny, nx = self.data.shape
         return nint, ngroup, ny, nx
 
+    def integrations(self, first: int, last: int) -> Self:
+        """Return integrations `first` to `last` (exclusive) of the block: views, pixeldq a copy."""
+        parts: dict[str, Any] = {"data": self.data[first:last], "groupdq": self.groupdq[first:last]}
+        if self.zeroframe is not None:
+            parts["zeroframe"] = self.zeroframe[first:last]
+        start = self.first_integration + first
+        return replace(self, pixeldq=self.pixeldq.copy(), first_integration=start, **parts)
+
 
 @dataclass(frozen=True, kw_only=True, eq=False)
 class Rate(Product):

@@ -30,10 +30,11 @@ FIGURES: Final[Mapping[str, FigureKind]] = {
     "cosmic_ray_rate": FigureKind(
         "cosmic rays",
         "cm-2 s-1",
-        "connected regions of jumps for area and time, in a few groups; false alarms and fragments count too",
+        "connected regions of jumps that rise by more than 6 sigma, less those that fall by as much, for "
+        "area and time, in some groups; fainter hits do not count",
     ),
     "saturated_fraction": FigureKind(
-        "saturated", "", "part of the pixels that see light which saturate in an integration"
+        "saturated", "", "part of the pixels that see light which saturate in any integration"
     ),
     "reference_pixel_scatter": FigureKind(
         "reference pixels scatter by", "DN", "of a group, robustly, behind the correction by them"

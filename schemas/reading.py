@@ -30,8 +30,11 @@ STRUCTURAL: Final = (
 )  # fmt: skip
 """Cards that the file's structure decides, not the product's metadata."""
 
-TABLES: Final = ("GROUP", "INT_TIMES", "PIXEL_MAPS")
-"""Tables that travel with a product."""
+TABLES: Final = (
+    "GROUP", "INT_TIMES", "PIXEL_MAPS", "PLANNED REFERENCE STARS", "FLIGHT REFERENCE STARS", "POINTING",
+    "FGS CENTROID PACKET", "TRACK SUBARRAY TABLE",
+)  # fmt: skip
+"""Tables that travel with a product; behind the first three, guiders'."""
 
 _AXES: Final = {"raw": 4, "ramp": 4, "cube": 3, "guider": 3, "image": 2, "resampled": 2, "segmentation": 2}
 _BLOCKED: Final = ("raw", "ramp", "cube")

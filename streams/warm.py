@@ -184,6 +184,7 @@ def _stage_1(case: Case) -> None:
         if step.name in given
     }
     settings["clean_flicker_noise"] = StepSettings()  # off unless asked for; rates are cleaned by its kernels
+    settings["charge_migration"] = StepSettings()  # off but for NIRISS
     settings["persistence"] = StepSettings(options=PersistenceOptions(flag_own=True))
     found = references(case.frames)
     ramps = pipeline.stream(_blocks(raw, case.block), found, settings)

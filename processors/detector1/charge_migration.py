@@ -6,15 +6,13 @@ import numpy as np
 from numba import njit, prange
 
 from processors.options import Options, option
-from processors.steps import NotApplicable, step
+from processors.steps import NotApplicable, off, step
 from schemas.dq import DQ
 from schemas.products import Ramp
 from schemas.references import References
 
 DO_NOT_USE = np.uint8(DQ.DO_NOT_USE)
 LOST = np.uint8(DQ.CHARGELOSS | DQ.DO_NOT_USE)
-UNDERSAMPLED = ("NIS_AMI", "NIS_IMAGE", "NIS_WFSS")
-"""Exposures whose stars are so sharp that a pixel fills while its neighbours are nearly empty."""
 
 
 class ChargeMigrationOptions(Options):
@@ -25,12 +23,15 @@ class ChargeMigrationOptions(Options):
     )
 
 
+@off
 @step(options=ChargeMigrationOptions, status="S_CHGMIG", repeatable=True)
 def charge_migration(ramp: Ramp, references: References, options: ChargeMigrationOptions) -> Ramp:
     """Flag CHARGELOSS and DO_NOT_USE from the first group above a threshold, in the pixel and beside it.
 
     In a pixel that fills, charge is pushed into its four neighbours: its own ramp bends, and theirs
-    (Goudfrooij et al. 2024, PASP 136, 014503). What comes before is left to be fitted.
+    (Goudfrooij et al. 2024, PASP 136, 014503). What comes before is left to be fitted. It is meant for
+    exposures whose stars are so sharp that a pixel fills while its neighbours are nearly empty, as NIRISS's;
+    it runs wherever a recipe asks for it.
 
     Parameters
     ----------
@@ -49,10 +50,8 @@ def charge_migration(ramp: Ramp, references: References, options: ChargeMigratio
     Raises
     ------
     NotApplicable
-        If the exposure is none of NIRISS's undersampled ones, or there are fewer than 3 groups.
+        If there are fewer than 3 groups.
     """
-    if ramp.meta.get("EXP_TYPE") not in UNDERSAMPLED:
-        raise NotApplicable(f"it is for {', '.join(UNDERSAMPLED)}")
     if ramp.shape[1] < 3:
         raise NotApplicable(f"{ramp.shape[1]} groups are too few to leave some out")
     out = ramp.edit("groupdq")

@@ -34,11 +34,12 @@ class DarkCurrentOptions(Options):
 def dark_current(ramp: Ramp, references: References, options: DarkCurrentOptions) -> Ramp:
     """Subtract the dark reference from each integration, and add its flags to PIXELDQ.
 
-    A dark of single frames is averaged as the exposure's groups were (NFRAMES, GROUPGAP); beyond its end it
-    is continued with its last difference. Where it has no finite value nothing is subtracted, and the pixel
-    is UNRELIABLE_DARK. It is read group by group, so that memory does not grow with its length. The zero
-    frame is not corrected. MIRI's darks differ from integration to integration; beyond the reference's last
-    one that one is taken. Follows the JWST documentation of the dark_current step.
+    A dark of single frames is averaged as the exposure's groups were (NFRAMES, GROUPGAP), from the frames
+    that are finite in each pixel; beyond its end it is continued with its last difference. Where it has no
+    finite value nothing is subtracted, and the pixel is UNRELIABLE_DARK. It is read group by group, so that
+    memory does not grow with its length. The zero frame is not corrected. MIRI's darks differ from
+    integration to integration; beyond the reference's last one that one is taken. Follows the JWST
+    documentation of the dark_current step.
 
     Parameters
     ----------
@@ -114,10 +115,24 @@ class DarkGroups:
             total /= np.float32(self._count)
         if all_finite(total):
             return total
+        if self._count > 1:
+            total = self._mean_of_finite(range(first, first + self._count), integration)
         require_values(self._dark, total)
         bad = ~np.isfinite(total)
         pixeldq[bad] |= np.uint32(DQ.UNRELIABLE_DARK)
         return np.where(bad, np.float32(0), total)
+
+    def _mean_of_finite(self, frames: range, integration: int) -> NDArray[np.float32]:
+        """Return the mean of each pixel's finite frames, NaN where there is none."""
+        total = np.zeros(self._dark.dq.shape, np.float32)
+        number = np.zeros(self._dark.dq.shape, np.float32)
+        for index in frames:
+            frame = self._frame(index, integration)
+            finite = np.isfinite(frame)
+            np.add(total, frame, out=total, where=finite)
+            number += finite
+        with np.errstate(invalid="ignore"):  # none of none
+            return np.divide(total, number, out=total)
 
     def _frame(self, index: int, integration: int) -> NDArray[np.float32]:
         begin, last = integration * self._dark.ngroup, self._dark.ngroup - 1

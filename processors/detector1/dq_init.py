@@ -6,6 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from processors.detector1.arrays import image
+from processors.detector1.headers import demand_one_window
 from processors.options import Options
 from processors.steps import step
 from schemas.dq import DQ
@@ -36,7 +37,13 @@ def dq_init(ramp: Ramp, references: References, options: DqInitOptions) -> Ramp:
     -------
     Ramp
         With other flags.
+
+    Raises
+    ------
+    Unprocessable
+        If the exposure was read out in several stripes of the detector, or the mask has other pixels.
     """
+    demand_one_window(ramp.meta)
     mask = image(references, "mask", ramp)
     out = ramp.edit("groupdq", "pixeldq")
     np.bitwise_or(out.pixeldq, mask.dq, out=out.pixeldq)

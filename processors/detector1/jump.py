@@ -14,7 +14,7 @@ from processors.ramps.covariance import PixelNoise
 from processors.ramps.growth import Neighbours
 from processors.ramps.showers import ShowerRules, flag_showers
 from processors.ramps.snowballs import SnowballRules, flag_in_turn
-from processors.steps import NotApplicable, Scope, step
+from processors.steps import NotApplicable, Scope, joining, step
 from schemas.products import Ramp
 from schemas.references import References
 
@@ -65,7 +65,7 @@ class JumpOptions(Options):
     min_sat_radius_extend: float = option(
         2.5, ge=0, unit="pixels", doc="minor axis from which on a core is flagged saturated beyond its edge"
     )
-    sat_expand: int = option(2, ge=0, unit="pixels", doc="how much the axes of such a core grow")
+    sat_expand: int = option(2, ge=0, unit="pixels", doc="how much the radius of such a core grows")
     max_extended_radius: float = option(
         200.0, gt=0, unit="pixels", doc="no snowball or shower is taken for larger"
     )
@@ -75,7 +75,8 @@ class JumpOptions(Options):
     )
     find_showers: bool = option(False, doc="find MIRI's showers, and flag them")
     shower_reference: Literal["integration", "exposure"] = option(
-        "integration", doc="in what a difference is compared with the others to find showers"
+        "integration",
+        doc="in what a difference is compared with others to find showers; short integrations are joined",
     )
     extend_snr_threshold: float = option(
         1.2, gt=0, unit="sigma", doc="mean deviation of a shower's pixels in a ring; of noise it is 0.8"
@@ -101,10 +102,22 @@ def _scope(options: JumpOptions) -> Scope:
     return "exposure" if whole else "integration"
 
 
+def _together(options: JumpOptions, ngroup: int) -> int:
+    """Return how many integrations have enough differences to tell showers, though some groups are unusable.
+
+    The first and the last group are, and up to three more behind a reset.
+    """
+    if not options.find_showers or options.shower_reference == "exposure":
+        return 1
+    usable = max(ngroup - 6, min(ngroup - 3, 2), 1)
+    return -(-ShowerRules.min_differences // usable)
+
+
 Cores = NDArray[np.bool_] | None
 """Pixels in the cores of the snowballs of an integration; there may be no integration."""
 
 
+@joining(_together)
 @step(
     options=JumpOptions,
     references=("gain", "readnoise"),
@@ -121,6 +134,8 @@ def jump(ramp: Ramp, references: References, options: JumpOptions, carry: Cores)
     all integrations (Anderson and Gordon 2011, PASP 123, 1237), as the standard pipeline does by default; it
     needs the whole exposure. With ``expand_large_events`` what surrounds snowballs is flagged too, and their
     cores in the next integration; with ``find_showers`` what is too faint in each pixel, but seen in many.
+    Showers are told from ten usable differences on: shorter integrations are compared with those after them,
+    as many as it takes, and where the exposure has fewer in all nothing is searched.
 
     Parameters
     ----------
@@ -178,7 +193,7 @@ def _flag_snowballs(ramp: Ramp, options: JumpOptions, before: Cores) -> Cores:
         sat_required=options.sat_required_snowball,
         edge_size=options.edge_size,
         min_sat_radius_extend=options.min_sat_radius_extend,
-        sat_expand=options.sat_expand,
+        sat_expand=2 * options.sat_expand,  # of the radius, to the axes
         max_radius=options.max_extended_radius,
     )
     group_time = _group_time(ramp)
@@ -201,10 +216,12 @@ def _flag_showers(ramp: Ramp, noise: PixelNoise, options: JumpOptions) -> None:
         clip_integrations=options.minimum_sigclip_groups,
         max_radius=options.max_extended_radius,
     )
-    step = 1 if options.shower_reference == "integration" else max(ramp.shape[0], 1)
+    nint, ngroup = ramp.shape[:2]
+    size = _together(options, ngroup) if options.shower_reference == "integration" else max(nint, 1)
     nframes = int(ramp.meta.require("NFRAMES"))
-    for i in range(0, ramp.shape[0], step):
-        block = slice(i, i + step)
+    edges = [*range(0, nint - size + 1, size)] or [0]
+    for first, last in zip(edges, [*edges[1:], nint], strict=True):
+        block = slice(first, last)
         flag_showers(ramp.data[block], ramp.groupdq[block], ramp.pixeldq, nframes, noise, rules)
 
 

@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from processors.detector1 import refpix_miri
 from processors.detector1.arrays import writable
 from processors.detector1.clipping import clipped_mean
+from processors.detector1.headers import fast_axis
 from processors.detector1.irs2 import Interleaving
 from processors.detector1.irs2_reference import subtract_interleaved
 from processors.options import Options, option
@@ -135,7 +136,7 @@ def _frame(ramp: Ramp) -> Frame:
             f"{window.y + 1}) do not lie on a detector of {SIZE} x {SIZE}; mend SUBSTRT1, "
             "SUBSTRT2, SUBSIZE1, SUBSIZE2"
         )
-    transposed = abs(int(meta.get("FASTAXIS") or 1)) == 2
+    transposed = fast_axis(meta) == 2
     return Frame(window.x, window.y, True) if transposed else Frame(window.y, window.x, False)
 
 

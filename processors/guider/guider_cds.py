@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-from dataclasses import replace
 from typing import Literal
 
 import numpy as np
@@ -76,7 +75,7 @@ def guider_cds(ramp: Ramp, references: References, options: GuiderCdsOptions) ->
     dq[unknown] |= np.uint32(DQ.DO_NOT_USE | DQ.NO_GAIN_VALUE)
     meta = ramp.meta.with_science(BUNIT=("DN/s", "physical units of the data array values"))
     return Guider(
-        meta=replace(meta, tables={}),
+        meta=meta,
         data=(counts / np.float32(time)).astype(np.float32),
         err=np.sqrt(variance).astype(np.float32),
         dq=dq,

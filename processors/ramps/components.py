@@ -60,6 +60,22 @@ def regions(
     return found
 
 
+def peaks_of_regions(pixels: NDArray[np.intp], nx: int, values: NDArray[np.float64]) -> NDArray[np.float64]:
+    """Return of each connected region that pixels form the value that is farthest from 0.
+
+    Parameters
+    ----------
+    pixels : ndarray of int
+        Indices of the flat plane, in order.
+    nx : int
+        Length of a row.
+    values : ndarray of float
+        One for each pixel, none of them NaN.
+    """
+    peaks: NDArray[np.float64] = _peaks(pixels, nx, values)
+    return peaks
+
+
 def number_of_regions(plane: NDArray[np.uint8], bit: int, before: NDArray[np.uint8] | None = None) -> int:
     """Return how many regions `regions` would find, of any size."""
     return len(_table(_flagged(plane, bit, before), plane.shape[1]))
@@ -106,7 +122,28 @@ def _filled(
 
 @kernel
 def _table(pixels: Array, nx: int) -> Array:
-    """Return a row of sums for each region: runs of a row are united with those of the row above.
+    """Return a row of sums for each region."""
+    runs, parent = _united(pixels, nx)
+    return _sums(runs, parent)
+
+
+@kernel
+def _peaks(pixels: Array, nx: int, values: Array) -> Array:
+    runs, parent = _united(pixels, nx)
+    peaks = np.zeros(len(runs))
+    k = 0  # runs hold the pixels in order
+    for i in range(len(runs)):
+        root = _root(parent, i)
+        for _ in range(runs[i, 2] - runs[i, 1] + 1):
+            if abs(values[k]) > abs(peaks[root]):
+                peaks[root] = values[k]
+            k += 1
+    return peaks[parent == np.arange(len(runs))]
+
+
+@kernel
+def _united(pixels: Array, nx: int) -> tuple[Array, Array]:
+    """Return runs of a row, and for each one of its region: it is united with those of the row above.
 
     Parameters
     ----------
@@ -136,7 +173,7 @@ def _table(pixels: Array, nx: int) -> Array:
         while runs[j, 0] < runs[i, 0] and runs[j, 1] <= runs[i, 2] + 1:
             _unite(parent, i, j)
             j += 1
-    return _sums(runs, parent, n)
+    return runs[:n], parent[:n]
 
 
 @kernel
@@ -157,8 +194,9 @@ def _unite(parent: Array, i: int, j: int) -> None:
 
 
 @kernel
-def _sums(runs: Array, parent: Array, n: int) -> Array:
+def _sums(runs: Array, parent: Array) -> Array:
     """Return the sums of each region's pixels; they are ordered by their first pixel."""
+    n = len(runs)
     number = np.empty(n, np.int32)
     count = 0
     for i in range(n):

@@ -33,7 +33,7 @@ class SnowballRules:
     min_sat_radius_extend : float
         Minor axis of a core in pixels from which on it grows.
     sat_expand : int
-        Pixels that are added to its axes.
+        Pixels that are added to its full axes, half of them on each side.
     max_radius : float
         Pixels; no ellipse grows beyond.
     """

@@ -64,6 +64,7 @@ def _integrations(keywords: Keywords) -> int:
 def detector1(job: Job) -> None:
     """Make the ramp of a raw exposure."""
     with ProductFile(job.science().path) as file:
+        _demand_header(file)
         blocks = _detector1(file.meta.primary).stream(job.blocks(file), job.references, job.settings)
         blocks = _looked_at(blocks, job, file.nint)
         if "persistence" in ramp_outputs(file.meta.primary, job.settings):
@@ -85,9 +86,17 @@ def ramp_fit(job: Job) -> None:
 def raw_to_rate(job: Job) -> None:
     """Make the rates of a raw exposure, its ramp never leaving memory."""
     with ProductFile(job.science().path) as file:
+        _demand_header(file)
         ramps = _detector1(file.meta.primary).stream(job.blocks(file), job.references, job.settings)
         ramps = _looked_at(ramps, job, file.nint)
         _write_rates(job, _ramp_fit().stream(ramps, job.references, job.settings), file.nint)
+
+
+def _demand_header(file: ProductFile) -> None:
+    from processors.detector1.headers import demand_header
+
+    if len(file.shape) == 4:
+        demand_header(file.meta, file.shape, file.has("ZEROFRAME"))
 
 
 def _with_histories(
@@ -150,7 +159,9 @@ def _write_rates(job: Job, blocks: Iterator[Any], nint: int) -> None:
     options: Any = settings.options
     average = Average(references, options)
     if nint == 1:
-        average.add(next(blocks))
+        for block in blocks:  # to their end, behind which the ramp's figures are known
+            average.add(block)
+            del block  # or it would be held while the next one is made
         _save_rate(job, _usable(average.mean(), job.name))
         return
     _write_blocks(job, "rateints", _averaged(blocks, average), nint)

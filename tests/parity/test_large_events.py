@@ -13,6 +13,7 @@ second whatever is asked. Its function is given the value here.
 import numpy as np
 import pytest
 
+from processors.detector1 import jump
 from processors.ramps.covariance import PixelNoise
 from processors.ramps.showers import ShowerRules, flag_showers
 from processors.ramps.snowballs import SnowballRules, flag_in_turn
@@ -21,6 +22,7 @@ from simulator.detector import generator
 from simulator.quick import FlatRamp, flat_ramp
 from simulator.showers import showers
 from tests.parity import functions
+from tests.processors.detector1.build import image, make_ramp, references
 
 pytestmark = pytest.mark.peer
 
@@ -30,7 +32,8 @@ from pathlib import Path
 import numpy as np
 from stcal.jump.jump import find_faint_extended, flag_large_events
 from stcal.jump.jump_class import JumpData
-from stdatamodels.jwst.datamodels import dqflags
+from jwst.jump import JumpStep
+from stdatamodels.jwst.datamodels import GainModel, RampModel, ReadnoiseModel, dqflags
 
 
 def snowballs(a, jump):
@@ -48,6 +51,29 @@ def showers(a, jump):
     jump.max_shower_amplitude = float(a["largest"])
     noise = a["readnoise"] * a["gain"]
     return find_faint_extended(a["data"] * a["gain"], a["groupdq"], a["pixeldq"], noise, jump)
+
+
+def step(a, jump):
+    plane = np.ones(a["groupdq"].shape[2:], "f4")
+    model = RampModel()
+    model.data, model.groupdq = a["data"].copy(), a["groupdq"].copy()
+    model.pixeldq = np.zeros(plane.shape, "u4")
+    model.meta.instrument.name, model.meta.instrument.detector = "NIRCAM", "NRCA1"
+    model.meta.exposure.type = "NRC_IMAGE"
+    exposure, subarray = model.meta.exposure, model.meta.subarray
+    exposure.nframes, exposure.groupgap, exposure.frame_time, exposure.group_time = 1, 0, 10.0, 10.0
+    exposure.ngroups, exposure.nints = a["data"].shape[1], a["data"].shape[0]
+    subarray.xstart = subarray.ystart = 1
+    subarray.ysize, subarray.xsize = plane.shape
+    subarray.fastaxis, subarray.slowaxis = -1, 2
+    how = JumpStep(expand_large_events=True, sat_expand=int(a["sat_expand"]))
+    for name, kind, value in (("gain", GainModel, 2.0), ("readnoise", ReadnoiseModel, 10.0)):
+        reference = kind(data=plane * value)
+        reference.meta.subarray.xstart = reference.meta.subarray.ystart = 1
+        reference.meta.subarray.ysize, reference.meta.subarray.xsize = plane.shape
+        reference.meta.subarray.fastaxis, reference.meta.subarray.slowaxis = -1, 2
+        setattr(how, "override_" + name, reference)
+    return how.process(model).groupdq, 0
 
 
 for source in Path(sys.argv[1]).glob("*_in.npz"):
@@ -80,6 +106,22 @@ def large_events(shape=(160, 160), nint=3, ngroups=6, seed=5):
 SNOWBALLS = {
     f"snowballs by {expand}, {groups} groups": (expand, groups) for expand, groups in ((2.0, 4), (1.5, 20))
 }
+
+
+STEPS = {f"step that grows cores by {number}": number for number in (2, 0, 4)}
+
+
+def steady_ramps_with_cores(number):
+    """Ramps without noise, and in their flags round patches around saturated cores of several sizes."""
+    shape = (2, 6, 160, 160)
+    y, x = np.indices(shape[2:])
+    groupdq = np.zeros(shape, np.uint8)
+    for k, size in enumerate((2, 3, 4, 6, 8)):
+        radius = np.hypot(y - 80 + 20 * (-1) ** k, x - 20 - 30 * k)
+        groupdq[0, 2, radius <= 2.2 * size] |= np.uint8(DQ.JUMP_DET)
+        groupdq[0, 2:, radius <= size] = np.uint8(DQ.SATURATED)
+    data = 100 * np.arange(shape[1], dtype=np.float32)[:, None, None] + np.zeros(shape, np.float32)
+    return {"task": "step", "groupdq": groupdq, "data": data, "sat_expand": number}
 
 
 SHOWERS = {
@@ -122,6 +164,7 @@ def answers(need_peer, tmp_path_factory):
     given = {name: faint_events(**how) for name, how in SHOWERS.items()}
     for name, (expand, groups) in SNOWBALLS.items():
         given[name] = {**large_events(), "expand": expand, "groups": groups}
+    given |= {name: steady_ramps_with_cores(number) for name, number in STEPS.items()}
     found = functions.answers(given, folder, SCRIPT)
     return {name: (arrays, found[name]) for name, arrays in given.items()}
 
@@ -134,6 +177,21 @@ def test_snowballs(answers, name):
     changed = want["groupdq"] != given["groupdq"]
     assert changed.sum() > 4000
     assert (got != want["groupdq"]).sum() < 0.005 * changed.sum()
+
+
+@pytest.mark.parametrize("name", STEPS)
+def test_the_step_grows_cores_as_far(answers, name):
+    """Option by option, not function by function: theirs doubles the number on its way."""
+    given, want = answers[name]
+    plane = np.ones(given["data"].shape[2:])
+    ramp = make_ramp(given["data"], groupdq=given["groupdq"].copy())
+    noise = references(image("gain", 2 * plane), image("readnoise", 10 * plane))
+    options = {"expand_large_events": True, "sat_expand": given["sat_expand"], "method": "two_point"}
+    got = jump(ramp, noise, **options).groupdq
+    for bit in (DQ.SATURATED, DQ.JUMP_DET):
+        expected = want["groupdq"] & np.uint8(bit) != 0
+        assert expected.sum() > 1000
+        assert ((got & np.uint8(bit) != 0) != expected).sum() < 0.01 * expected.sum()
 
 
 @pytest.mark.parametrize("name", SHOWERS)

@@ -24,9 +24,7 @@ SHAPE = (4, 6, 48, 64)
 POINTS = np.array([3.0, 20.5, 41.25]), np.array([7.0, 18.5, 33.75])
 
 PREPARE = {
-    "charge_migration": lambda ramp: ramp.with_meta(ramp.meta.with_primary(EXP_TYPE="NIS_IMAGE")),
     "clean_flicker_noise_rate": lambda rate: rate.with_meta(rate.meta.with_primary(S_CLNFNS="SKIPPED")),
-    "jump": lambda ramp: ramp.with_meta(ramp.meta.with_primary(EXP_TYPE="NRC_IMAGE")),
     "persistence": lambda ramp: replace(ramp, histories=(left_before(ramp),)),
     "resample": ImageSet.single,
 }

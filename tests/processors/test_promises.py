@@ -157,7 +157,8 @@ def test_any_division_into_blocks_gives_the_same_bytes(name: str, data: st.DataO
     edges = [0, *sorted(cuts), SHAPE[0]]
     blocks = [cut(product, first, last) for first, last in pairwise(edges)]
     made = list(alone_step.stream(blocks, REFERENCES, how))
-    assert len(made) == len(blocks)
+    if step.together_with(options, SHAPE[1]) == 1:
+        assert len(made) == len(blocks)
     whole = contents(alone_step(product, REFERENCES, how))
     joined = contents(concatenate(made))
     assert joined == whole

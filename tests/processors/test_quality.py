@@ -7,8 +7,9 @@ from dataclasses import replace
 import numpy as np
 import pytest
 
+from processors.detector1 import jump
 from processors.quality import RampFigures, rate_figures
-from processors.ramp_fit import ramp_fit
+from processors.ramp_fit import average_integrations, ramp_fit
 from schemas.dq import DQ
 from schemas.quality import FIGURES, told
 from tests.processors.detector1.build import image, make_ramp, references
@@ -64,19 +65,71 @@ def test_cosmic_ray_rate():
     assert "cosmic_ray_rate" not in measured(ramp.with_meta(ramp.meta.with_primary(S_JUMP="SKIPPED")))
 
 
+@pytest.mark.parametrize("method", ["likelihood", "two_point"])
+@pytest.mark.parametrize(
+    ("time", "per_area", "nframes"),
+    [(0.28, 5, 1), (0.28, 0, 1), (2.8, 5, 1), (10.0, 5, 1), (10.0, 0, 1), (100.0, 5, 8)],
+)
+def test_cosmic_ray_rate_of_what_is_found(method, time, per_area, nframes):
+    """False alarms do not count, however many there are; hits flagged in two groups count once."""
+    rng = np.random.default_rng(int(time) + per_area)
+    shape = (1, 20, *((1024, 1024) if time < 1 else (256, 512)))
+    data = np.cumsum(rng.poisson(20, shape), axis=1) / 2.0 + rng.normal(0, NOISE / np.sqrt(nframes), shape)
+    number = rng.poisson(per_area * shape[2] * shape[3] * PIXEL**2 * time * shape[1])
+    hits = [rng.integers(size, size=number) for size in shape[1:]]
+    for g, y, x, size in zip(*hits, rng.exponential(1000, number) + 150, strict=True):
+        data[0, g:, y, x] += size
+    given = references(
+        image("gain", np.full(shape[2:], 2.0)), image("readnoise", np.full(shape[2:], NOISE * np.sqrt(2)))
+    )
+    cards = {"TGROUP": time, "TFRAME": time / nframes, "NFRAMES": nframes}
+    ramp = jump(make_ramp(data, **cards), given, method=method)
+    found = RampFigures(1)
+    found.add(ramp)
+    assert found.figures()["cosmic_ray_rate"] == pytest.approx(per_area, rel=0.3, abs=0.3)
+
+
 def test_saturated_fraction():
     ramp = exposure()
-    ramp.groupdq[:, 7:, 40:80] |= np.uint8(DQ.SATURATED)
+    ramp.groupdq[0, 7:, 40:80] |= np.uint8(DQ.SATURATED)
+    ramp.groupdq[1, 9:, 60:100] |= np.uint8(DQ.SATURATED)
     ramp.groupdq[:, 7:, :4] |= np.uint8(DQ.SATURATED)
-    assert measured(ramp)["saturated_fraction"] == pytest.approx(40 / 252)
+    assert measured(ramp)["saturated_fraction"] == pytest.approx(60 / 252)
+
+
+def test_the_saturated_fraction_of_a_rate_is_that_of_its_ramp():
+    ramp = exposure()
+    ramp.groupdq[0, 7:, 40:80] |= np.uint8(DQ.SATURATED)
+    ramp.groupdq[1, 5:, 60:100] |= np.uint8(DQ.SATURATED)
+    given = references(
+        image("gain", np.full(SHAPE[2:], 2.0)), image("readnoise", np.full(SHAPE[2:], NOISE * np.sqrt(2)))
+    )
+    rate = average_integrations(ramp_fit(ramp, given), given)
+    assert rate_figures(rate)["saturated_fraction"] == measured(ramp)["saturated_fraction"]
 
 
 def test_reference_pixel_scatter():
     ramp = exposure()
     ramp.data[..., :4, :20] = 1e4 * np.arange(10)[:, None, None]  # a few bad ones
     assert measured(ramp)["reference_pixel_scatter"] == pytest.approx(NOISE, rel=0.05)
+    ramp.data[..., :2, :] *= 50
+    ramp.pixeldq[:2] |= np.uint32(DQ.DO_NOT_USE)  # which correct nothing
+    assert measured(ramp)["reference_pixel_scatter"] == pytest.approx(NOISE, rel=0.05)
     ramp.pixeldq[:4] = 0
     assert "reference_pixel_scatter" not in measured(ramp)
+
+
+@pytest.mark.filterwarnings("error")
+def test_a_frame_without_values_is_left_out():
+    ramp = hit(exposure(), 100)
+    whole = measured(ramp)
+    ramp.data[0, 3] = np.nan
+    found = measured(ramp)
+    assert set(found) == set(whole)
+    assert all(np.isfinite(value) for value in found.values())
+    assert found["reference_pixel_scatter"] == pytest.approx(NOISE, rel=0.05)
+    ramp.data[:] = np.nan
+    assert set(measured(ramp)) == {"cosmic_ray_rate", "saturated_fraction"}
 
 
 def test_reference_pixels_of_whole_numbers_scatter_as_much():
@@ -98,6 +151,25 @@ def test_residual_power_of_the_rows(axis, drift):
     found = measured(ramp)["residual_1f_power"]
     white = 1 / (128 if axis == -1 else 85)  # pixels of a row that are looked at
     assert abs(found - (drift / NOISE) ** 2) < 5 * np.sqrt(2 / 256) * (white + (drift / NOISE) ** 2)
+
+
+@pytest.mark.parametrize("outputs", [4, 5])
+def test_rows_of_four_amplifiers_drift_on_their_own(outputs):
+    """NIRSpec's IRS2 counts the output of its reference pixels as a fifth."""
+    ramp = exposure(axis=2, NOUTPUTS=outputs, INSTRUME="NIRSPEC")
+    drifts = np.random.default_rng(3).normal(0, 3, (*SHAPE[:2], 4, SHAPE[3]))
+    ramp.data[...] += np.repeat(drifts, SHAPE[2] // 4, axis=2).astype(np.float32)
+    assert measured(ramp)["residual_1f_power"] == pytest.approx((3 / NOISE) ** 2, rel=0.2)
+
+
+@pytest.mark.parametrize("width", [16, 8])
+def test_short_rows_tell_of_drifts_too(width):
+    rng = np.random.default_rng(4)
+    data = rng.normal(0, NOISE, (1, 6, width, 512)) + rng.normal(0, 3, (1, 6, 1, 512))
+    ramp = make_ramp(data, FASTAXIS=2, S_JUMP="COMPLETE")
+    found = RampFigures(1)
+    found.add(ramp)
+    assert found.figures()["residual_1f_power"] == pytest.approx((3 / NOISE) ** 2, rel=0.25)
 
 
 def test_any_division_into_blocks_gives_the_same_figures():

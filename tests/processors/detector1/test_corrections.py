@@ -130,6 +130,20 @@ def test_dark_is_averaged_and_continued_as_the_exposure_was():
     np.testing.assert_allclose(out.data, TRUTH, atol=0.01)
 
 
+def test_frames_of_a_dark_that_are_not_finite_are_left_out_of_the_average():
+    frames = np.arange(1.0, 9)[:, None, None] * np.ones(SHAPE[2:])
+    frames[2, 4, 4] = np.nan  # the first of the second group's two
+    frames[4:6, 5, 5] = np.nan
+    ramp = make_ramp(TRUTH[:, :4], NFRAMES=2, GROUPGAP=0)
+    out = dark_current(ramp, references(dark(frames)))
+    taken = TRUTH[0, :4] - out.data[0]
+    np.testing.assert_allclose(taken[:, 4, 4], [1.5, 4, 5.5, 7.5], atol=0.01)
+    np.testing.assert_allclose(taken[:, 5, 5], [1.5, 3.5, 0, 7.5], atol=0.01)
+    np.testing.assert_allclose(taken[:, 4, 5], [1.5, 3.5, 5.5, 7.5], atol=0.01)
+    assert out.pixeldq[5, 5] == int(DQ.UNRELIABLE_DARK)
+    assert np.count_nonzero(out.pixeldq) == 1
+
+
 def test_dark_without_value_subtracts_nothing():
     frames = np.ones((4, *SHAPE[2:]))
     frames[2, 4, 4] = np.nan

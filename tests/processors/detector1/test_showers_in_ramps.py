@@ -13,6 +13,7 @@ from simulator.detector import generator
 from simulator.quick import FlatRamp, flat_ramp
 from simulator.showers import showers
 from tests.processors.detector1.build import MIRI, image, make_ramp, references
+from tests.processors.examples import cut
 
 JUMP = int(DQ.JUMP_DET)
 WANTED = FlatRamp(
@@ -97,6 +98,33 @@ def test_blocks_of_integrations_give_the_same(scene):
         )
         flags = np.concatenate([block.groupdq for block in pieces])
         np.testing.assert_array_equal(flags, jump(ramp, given, **SWITCH, **more).groupdq)
+
+
+@pytest.mark.parametrize(("nint", "ngroup"), [(6, 9), (20, 10), (7, 6), (1, 20)])
+def test_short_integrations_are_searched_together(nint, ngroup):
+    """Though each has too few differences to tell what is usual; whatever the division into blocks."""
+    rng = np.random.default_rng(3)
+    shape, at = (nint, ngroup, 128, 128), (nint // 2, ngroup // 2)
+    data = np.cumsum(rng.poisson(50, shape), axis=1) / 4.0 + rng.normal(0, 4, shape)
+    y, x = np.mgrid[:128, :128]
+    event = np.hypot(y - 64, x - 64) < 20
+    data[at[0], at[1] :, event] += 12.0
+    flags = np.zeros(shape, np.uint8)
+    flags[:, [0, -1]] = int(DQ.DO_NOT_USE)
+    given = references(image("gain", np.full(shape[2:], 4.0)), image("readnoise", np.full(shape[2:], 5.6)))
+    ramp = make_ramp(data, groupdq=flags, **CARDS)
+    found = jump(ramp, given, **SWITCH).groupdq & JUMP != 0
+    assert found[at][event].mean() > 0.9
+    others = np.delete(np.arange(nint), at[0])
+    assert found[others].sum() < 1e-4 * data.size
+    for size in (1, 2, 5):
+        parts = [cut(ramp, i, min(i + size, nint)) for i in range(0, nint, size)]
+        how = {"jump": StepSettings(options=JumpOptions(**SWITCH))}
+        blocks = list(Pipeline("detector1", (jump,)).stream(parts, given, how, donate=False))
+        assert max(block.shape[0] for block in blocks) < max(11, size + 1)
+        np.testing.assert_array_equal(np.concatenate([b.groupdq for b in blocks]) & JUMP != 0, found)
+        firsts = [block.first_integration for block in blocks]
+        assert firsts == list(np.cumsum([0, *(block.shape[0] for block in blocks[:-1])]))
 
 
 def test_the_charge_of_showers_arrives_in_the_end():

@@ -1,5 +1,7 @@
 """Guider data: count rates, errors, files."""
 
+from dataclasses import replace
+
 import numpy as np
 import pytest
 
@@ -160,3 +162,18 @@ def test_inputs_stay():
     kept = {name: array.tobytes() for name, array in given.arrays().items()}
     GUIDER(given, noise())
     assert {name: array.tobytes() for name, array in given.arrays().items()} == kept
+
+
+def test_tables_of_the_guide_stars_go_on(tmp_path):
+    columns = [("observatory_time", "U23"), ("guide_star_position_x", "f8"), ("psf_width_x", "i4")]
+    packets = np.array([("2022-04-27T10:00:00.000", 1.5, 3), ("2022-04-27T10:00:00.064", 2.5, 4)], columns)
+    stars = np.array([(1, "N2A0001", 83.5)], [("guide_star_order", "i4"), ("id", "U12"), ("ra", "f8")])
+    given = ramp(np.zeros((2, 2, *SHAPE)))
+    tables = {"FGS Centroid Packet": packets, "Planned Reference Stars": stars}
+    write(given.with_meta(replace(given.meta, tables=tables)), tmp_path / "a_uncal.fits")
+    write(GUIDER(read(tmp_path / "a_uncal.fits"), noise()), tmp_path / "a_cal.fits")
+    found = read(tmp_path / "a_cal.fits").meta.tables
+    assert set(found) == {name.upper() for name in tables}
+    for name, rows in tables.items():
+        for column in rows.dtype.names:
+            np.testing.assert_array_equal(found[name.upper()][column], rows[column])

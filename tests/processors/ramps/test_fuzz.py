@@ -192,6 +192,12 @@ def test_snowballs_and_regions(flags):
         plane, before = flags[0, group], flags[0, group - 1]
         _, number = ndimage.label((plane & ~before & JUMP) != 0, np.ones((3, 3)))
         assert components.number_of_regions(plane, int(JUMP), before) == number
+        pixels, values = np.flatnonzero(plane & JUMP), np.sin(np.arange(plane.size) + 0.5)
+        peaks = components.peaks_of_regions(pixels, plane.shape[1], values[pixels])
+        labels, number = ndimage.label(plane & JUMP, np.ones((3, 3)))
+        regions = [values[labels.ravel() == k + 1] for k in range(number)]
+        expected = [region[np.abs(region).argmax()] for region in regions]
+        np.testing.assert_array_equal(np.sort(peaks), np.sort(expected))
         found = components.regions(plane, int(JUMP), 1)
         assert sum(region.area for region in found) == np.count_nonzero(plane & JUMP)
     grown = flags.copy()

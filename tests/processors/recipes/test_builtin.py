@@ -45,6 +45,15 @@ def test_flicker_noise_is_cleaned_only_where_a_recipe_asks_for_it(name: str) -> 
     assert settings["clean_flicker_noise_rate"].skip
 
 
+@pytest.mark.parametrize(
+    ("exp_type", "runs"),
+    [("NIS_AMI", True), ("NIS_IMAGE", True), ("NIS_WFSS", True), ("NIS_SOSS", False), ("NRC_IMAGE", False)],
+)
+def test_optimal_looks_for_charge_that_migrates_where_stars_are_sharp(exp_type, runs) -> None:
+    settings = effective(builtin("optimal"), STEPS, KEYWORDS | {"EXP_TYPE": exp_type})
+    assert settings["charge_migration"].skip != runs
+
+
 def test_baseline_follows_the_context() -> None:
     assert merged(Recipe(base="baseline")).crds_parameters is True
 
