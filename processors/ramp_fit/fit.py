@@ -13,8 +13,18 @@ from processors.detector1.readout import pixel_noise, read_pattern
 from processors.detector1.rscd import estimated
 from processors.invalid import settle
 from processors.options import Options, option
-from processors.ramps import chargeloss, diagnostics, firstgroups, gls, goodness, ols, zeroframe
-from processors.ramps.covariance import PixelNoise
+from processors.ramps import (
+    chargeloss,
+    diagnostics,
+    firstgroups,
+    gls,
+    goodness,
+    ols,
+    pedestals,
+    resets,
+    zeroframe,
+)
+from processors.ramps.covariance import PixelNoise, Pixels
 from processors.steps import STATUS, Scope, step
 from schemas.dq import DQ
 from schemas.errors import UsageError
@@ -36,7 +46,7 @@ class RampFitOptions(Options):
         "gls", doc="generalised, or ordinary least squares with optimal weights"
     )
     suppress_one_group: bool = option(
-        True,
+        False,
         doc="whether ramps with a single good group, or the zero frame alone, count as having none",
     )
     firstgroup: int | None = option(
@@ -70,11 +80,13 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     2000, PASP 112, 1350), as the standard pipeline does by default; its Poisson variances come from the
     median rate of all integrations, so it needs the whole exposure. Where single groups are not suppressed,
     a ramp whose first group alone is good has the rate of that one, and one that is saturated from there on
-    that of its zero frame. Pixels are NaN and DO_NOT_USE where nothing can be fitted, UNRELIABLE_SLOPE where
-    no straight line fits (``gls``), and FLUX_ESTIMATED where groups were kept that rscd leaves out elsewhere:
-    what those have too much is taken off, and counts as error (``gls``; see `processors.ramps.firstgroups`).
-    Behind charge_migration, the read-noise variance is that of the ramp with the groups that it took, as the
-    standard pipeline's (see `processors.ramps.chargeloss`).
+    that of its zero frame; with ``gls`` such pixels are FLUX_ESTIMATED, and the noise of the reset is in
+    their errors (see `processors.ramps.resets`), neither of which the standard pipeline does. Pixels are NaN
+    and DO_NOT_USE where nothing can be fitted, UNRELIABLE_SLOPE where no straight line fits (``gls``), and
+    FLUX_ESTIMATED where groups were kept that rscd leaves out elsewhere: what those have too much is taken
+    off, and counts as error (``gls``; see `processors.ramps.firstgroups`). Behind charge_migration, the
+    read-noise variance is that of the ramp with the groups that it took, as the standard pipeline's (see
+    `processors.ramps.chargeloss`).
 
     Parameters
     ----------
@@ -151,11 +163,19 @@ def _fit_gls(
     time = float(ramp.meta.require("TFRAME"))
     for i, (data, groupdq, frame) in enumerate(_integrations(ramp, options)):
         slopes = gls.fit_slopes(data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, **how)
+        singles, pedestal = _single_groups(slopes, ramp, options), None
         if kept is not None:
-            slopes = firstgroups.without_excess(slopes, kept[i], (data, groupdq), pattern)
+            if singles[0].size:
+                pedestal = pedestals.pedestal(slopes, kept[i], (data, groupdq), pattern)
+            slopes = firstgroups.without_excess(slopes, kept[i], (data, groupdq), pattern, pedestal)
+        levels = [(singles, float(pattern.mean_t[0]))]
         if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
             slopes = zeroframe.fit_gls(slopes, pixels, planes, pattern, noise, time)
+            levels.append((pixels, time))
+        if ramp.shape[1] > 1 and not options.suppress_one_group:
+            slopes = resets.without_reference_pixels(slopes, ramp.pixeldq)
+        slopes = resets.estimated(slopes, levels, (data, groupdq), pattern, noise, pedestal=pedestal)
         if _lost_charge(ramp):
             slopes = chargeloss.restored_gls(slopes, (data, groupdq), pattern, noise)
         planes_of = _named(goodness.judged(slopes, options.poor_fit_probability))
@@ -184,9 +204,18 @@ def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator
         if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
             slopes = zeroframe.fit_ols(slopes, pixels, planes, timing, noise, rate)
+        if ramp.shape[1] > 1 and not suppress:
+            slopes = resets.without_reference_pixels(slopes, ramp.pixeldq)
         if _lost_charge(ramp):
             slopes = chargeloss.restored_ols(slopes, (data, groupdq), timing, noise)
         yield _named(slopes)
+
+
+def _single_groups(slopes: gls.Slopes, ramp: Ramp, options: RampFitOptions) -> Pixels:
+    """Return the pixels of which one group has made the rate; of exposures with one, none stands out."""
+    if ramp.shape[1] == 1 or options.suppress_one_group:
+        return np.zeros(0, np.intp), np.zeros(0, np.intp)
+    return resets.single_groups(slopes)
 
 
 def _lost_charge(ramp: Ramp) -> bool:

@@ -71,7 +71,7 @@ def persistence(
     The exposures before are the histories that come with the ramp. A pixel is flagged for some time after it
     was saturated or bright. Where the context has trap references, what its traps let go of in each group is
     subtracted (Smith et al. 2008, Proc. SPIE 7021, 70210J; Leisenring et al. 2016, Proc. SPIE 9915, 99152N);
-    the flags stay.
+    the flags stay. Zero frame values of 0 mean that there is none, and stay.
 
     Parameters
     ----------
@@ -186,7 +186,10 @@ def _subtract(ramp: Ramp, index: int, begin: float, traps: _Traps) -> None:
         data[traps.y, traps.x] -= (share @ traps.charge).astype(np.float32)
     if ramp.zeroframe is not None:
         (share,) = released(traps.decay, elapsed, np.full((1, 1), float(ramp.meta.require("TFRAME")))).T
-        ramp.zeroframe[index][traps.y, traps.x] -= (share @ traps.charge).astype(np.float32)
+        frame, place = ramp.zeroframe[index], (traps.y, traps.x)
+        before = frame[place]
+        # 0 means that there is no value
+        frame[place] = np.where(before == 0, before, before - (share @ traps.charge).astype(np.float32))
 
 
 def _frame_times(meta: Meta, ngroup: int) -> NDArray[np.float64]:
