@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from processors.invalid import demand_columns
 from processors.options import Options, option
 from processors.ramps.histories import DAY, group_ends, starts
 from processors.ramps.traps import Families, filled, released
@@ -166,10 +167,10 @@ def _families(references: References) -> Families:
     reference = references.table("trappars")
     rows = reference.table()
     names = ("capture0", "capture1", "capture2", "decay_param")
-    if missing := [name for name in names if name not in (rows.dtype.names or ())]:
-        raise Unprocessable(
-            f"{reference.name}: it has no column {', '.join(missing)}; give a trappars reference"
-        )
+    remedy = "a trappars reference with --set persistence.override_trappars=FILE"
+    demand_columns(reference, rows, names, remedy, numbers=True)
+    if not len(rows):
+        raise Unprocessable(f"{reference.name}: it has no family of traps; give {remedy}")
     columns = [np.asarray(rows[name], float) for name in names]
     if not ((columns[1] < 0) & (columns[3] < 0)).all():
         raise Unprocessable(
