@@ -21,7 +21,6 @@ from schemas.dq import DQ
 
 LOST = np.uint8(DQ.DO_NOT_USE | DQ.SATURATED)
 ESTIMATED = np.uint32(DQ.FLUX_ESTIMATED)
-REFERENCE = np.uint32(DQ.REFERENCE_PIXEL)
 SAMPLE = 1 << 16
 """About so many pixels of the integration are looked at."""
 FEWEST = 50
@@ -32,12 +31,6 @@ SIGMA = 1.4826
 """Standard deviation of a normal distribution about 0, over its median absolute value."""
 
 Ramps = tuple[Float32, NDArray[np.uint8]]
-
-
-def single_groups(found: Slopes) -> Pixels:
-    """Return the pixels of which a single group has made the rate."""
-    rows, columns = np.nonzero((found.ndiff == 0) & np.isfinite(found.slope))
-    return rows, columns
 
 
 def estimated(
@@ -87,25 +80,6 @@ def estimated(
         if found.shares is not None:
             found.shares[0, *pixels] *= np.divide(read, total, out=np.ones_like(total), where=total > 0)
     return replace(found)
-
-
-def without_reference_pixels(found: Slopes, pixeldq: NDArray[np.uint32]) -> Slopes:
-    """Return slopes in which no reference pixel has a rate from a single group: it sees no light.
-
-    It is saturated only where its neighbours are.
-
-    Parameters
-    ----------
-    found : Slopes
-        Of one integration; its arrays are changed.
-    pixeldq : ndarray (ny, nx)
-        Pixel flags.
-    """
-    rows, columns = single_groups(found)
-    blind = (pixeldq[rows, columns] & REFERENCE) != 0
-    found.slope[rows[blind], columns[blind]] = np.nan
-    found.dq[rows[blind], columns[blind]] |= np.uint32(DQ.DO_NOT_USE)
-    return found
 
 
 def _rated(found: Slopes, pixels: Pixels) -> Pixels:

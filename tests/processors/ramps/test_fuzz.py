@@ -24,6 +24,7 @@ from processors.ramps import (
     ols,
     pedestals,
     resets,
+    singles,
     twopoint,
     zeroframe,
 )
@@ -147,15 +148,21 @@ def test_single_groups_and_the_noise_of_the_reset(given, frame, level, how):
     slopes = gls.fit_slopes(
         data, flags, given.pattern, given.noise, pixeldq=given.pixeldq, suppress_one_group=False
     )
-    singles = resets.single_groups(slopes)
+    alone = singles.single_groups(slopes)
     pixels = zeroframe.without_groups(flags, zero)
     if pixels[0].size:
         planes = (data, flags, zero, given.pixeldq)
         slopes = zeroframe.fit_gls(slopes, pixels, planes, given.pattern, given.noise, 10.0)
     check(slopes, given.noise)
-    slopes = resets.without_reference_pixels(slopes, given.pixeldq)
+    for where in (
+        singles.unlit(alone, flags, given.pixeldq),
+        singles.unlike_zero_frame(slopes, alone, (zero, 10.0), given.noise),
+        singles.in_events(alone, np.concatenate([flags, flags])),
+    ):
+        assert where.shape == alone[0].shape
+    slopes = singles.without_rates(slopes, singles.chosen(alone, singles.unlit(alone, flags, given.pixeldq)))
     begin = np.full(zero.shape, level, np.float64)
-    levels = [(singles, float(given.pattern.mean_t[0])), (pixels, 10.0)]
+    levels = [(alone, float(given.pattern.mean_t[0])), (pixels, 10.0)]
     before = slopes.err.copy()
     made = resets.estimated(
         slopes, levels, (data, flags), given.pattern, given.noise, pedestal=begin if how == "first" else None
@@ -165,7 +172,7 @@ def test_single_groups_and_the_noise_of_the_reset(given, frame, level, how):
     assert (made.err[rated] >= before[rated] * np.float32(1 - 1e-6)).all()
     said = (made.dq & np.uint32(DQ.FLUX_ESTIMATED)) != 0
     assert not said[~rated].any()
-    assert said[singles][np.isfinite(made.slope[singles])].all()
+    assert said[alone][np.isfinite(made.slope[alone])].all()
     assert made.shares is None or np.isfinite(made.shares[:, rated]).all()
 
 

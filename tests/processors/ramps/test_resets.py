@@ -6,7 +6,7 @@ import numpy as np
 import pytest
 
 from processors.ramp_fit import ramp_fit
-from processors.ramps import gls, resets
+from processors.ramps import gls, resets, singles
 from processors.ramps.covariance import PixelNoise, ReadPattern
 from schemas.dq import DQ
 from tests.processors.detector1.build import everything, make_ramp
@@ -62,7 +62,7 @@ def test_stars_hits_and_flagged_pixels_do_not_matter():
 def test_errors_of_single_groups_are_right():
     data, pattern = ramps(20.0)
     flags = np.zeros(data.shape, np.uint8)
-    flags[1:, :, ::3] = np.uint8(DQ.JUMP_DET)
+    flags[1:, :, ::3] = SAT
     header = {"NINTS": 2}
     given = make_ramp(np.stack([data, data]), np.stack([flags, flags]), **header)
     rate = ramp_fit(given, everything(SHAPE, gain=GAIN, readnoise=READ))
@@ -87,7 +87,7 @@ def test_where_too_few_pixels_tell_nothing_is_added():
     flags[1:, 0, 40:] = SAT
     found = gls.fit_slopes(data, flags, pattern, NOISE, suppress_one_group=False)
     before = found.err.copy()
-    made = resets.estimated(found, [(resets.single_groups(found), 10.0)], (data, flags), pattern, NOISE)
+    made = resets.estimated(found, [(singles.single_groups(found), 10.0)], (data, flags), pattern, NOISE)
     np.testing.assert_array_equal(made.err, before)
     assert (made.dq[1:] & np.uint32(DQ.FLUX_ESTIMATED)).all()
 
