@@ -14,7 +14,9 @@ The rules:
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import replace
+from typing import Any
 
 import numpy as np
 from numba import njit, prange
@@ -23,7 +25,7 @@ from numpy.typing import NDArray
 from schemas.dq import DQ
 from schemas.errors import Unprocessable
 from schemas.products import Rate
-from schemas.references import ImageReference, Reference
+from schemas.references import ImageReference, Reference, TableReference
 
 DO_NOT_USE = np.uint32(DQ.DO_NOT_USE)
 INFINITE = np.float32(np.inf)
@@ -53,6 +55,42 @@ def require_values(reference: Reference, values: NDArray[np.floating], *, positi
             f"the exposure's window is {what}; give another file with "
             f"--set STEP.override_{reference.reftype}=FILE"
         )
+
+
+def demand_columns(
+    reference: TableReference,
+    rows: NDArray[Any],
+    names: Sequence[str],
+    remedy: str,
+    *,
+    numbers: bool = False,
+) -> None:
+    """Refuse a reference whose table lacks columns.
+
+    Parameters
+    ----------
+    reference : TableReference
+        Named in the error.
+    rows : structured ndarray
+        One of its tables.
+    names : sequence of str
+        Columns that must be there.
+    remedy : str
+        What to give instead.
+    numbers : bool
+        Whether all their values must be finite numbers.
+
+    Raises
+    ------
+    Unprocessable
+        If one is not.
+    """
+    this = f"{reference.name}: this {reference.reftype} reference"
+    if missing := [name for name in names if name not in (rows.dtype.names or ())]:
+        raise Unprocessable(f"{this} has no column {', '.join(missing)}; give {remedy}")
+    for name in names if numbers else ():
+        if rows[name].dtype.kind not in "iufb" or not np.isfinite(rows[name]).all():
+            raise Unprocessable(f"{this} has values in column {name} that are no numbers; give {remedy}")
 
 
 def neutral(

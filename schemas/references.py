@@ -86,8 +86,19 @@ class TableReference(Reference):
     tables: Mapping[str, np.ndarray]
 
     def table(self) -> np.ndarray:
-        """Return the first table."""
-        return next(iter(self.tables.values()))
+        """Return the first table.
+
+        Raises
+        ------
+        Unprocessable
+            If there is none.
+        """
+        for rows in self.tables.values():
+            return rows
+        raise Unprocessable(
+            f"{self.name}: this {self.reftype} reference has no table; give another file with "
+            f"--set STEP.override_{self.reftype}=FILE"
+        )
 
 
 @dataclass(frozen=True, kw_only=True, eq=False)

@@ -7,6 +7,7 @@ from dataclasses import replace
 from typing import Any
 
 import numpy as np
+from numpy.typing import NDArray
 
 from processors.detector1.irs2 import Interleaving
 from processors.steps import NotApplicable
@@ -14,6 +15,9 @@ from schemas.errors import Unprocessable
 from schemas.meta import Meta
 from schemas.products import Ramp
 from schemas.references import ImageReference, RampReference, References
+
+STACKS = ("mask", "linearity")
+"""Image references that have another number of values for a pixel than one."""
 
 
 def writable(ramp: Ramp, *names: str) -> Ramp:
@@ -43,10 +47,10 @@ def image(references: References, reftype: str, ramp: Ramp) -> ImageReference:
     Raises
     ------
     Unprocessable
-        If it has other pixels.
+        If it has other pixels, or not one value for each (but for ``mask`` and ``linearity``).
     """
     reference = references.image(reftype)
-    _check(reference, reference.dq.shape, ramp)
+    _check_image(reference, ramp.shape[2:])
     return reference
 
 
@@ -63,7 +67,7 @@ def detector_image(
     if interleaving is None:
         return image(references, reftype, ramp)
     reference = references.image(reftype)
-    _check_shape(reference, reference.dq.shape, (int(interleaving.science.sum()), ramp.shape[3]))
+    _check_image(reference, (int(interleaving.science.sum()), ramp.shape[3]))
     return reference
 
 
@@ -73,11 +77,31 @@ def ramp_reference(references: References, reftype: str, ramp: Ramp) -> RampRefe
     Raises
     ------
     Unprocessable
-        If it has other pixels.
+        If it has other pixels, or no group.
     """
     reference = references.ramp(reftype)
-    _check(reference, reference.dq.shape, ramp)
+    _check_shape(reference, reference.dq.shape, ramp.shape[2:])
+    if min(reference.ngroup, reference.nint) < 1:
+        raise Unprocessable(
+            f"{reference.name}: this {reftype} reference has {reference.nint} integrations of "
+            f"{reference.ngroup} groups, and at least one of each is needed; give another file"
+        )
     return reference
+
+
+def group_of(reference: RampReference, index: int) -> NDArray[np.float32]:
+    """Return one group (ny, nx) of a reference, integrations following each other.
+
+    Raises
+    ------
+    Unprocessable
+        If its shape is not that of the reference's flags.
+    """
+    group = reference.group(index)
+    if group.ndim != 2:
+        raise _no_image(reference, group.shape)
+    _check_shape(reference, group.shape, reference.dq.shape)
+    return group
 
 
 def by_integration(ramp: Ramp, nint: int) -> Iterator[tuple[int, slice]]:
@@ -125,8 +149,21 @@ def demand_miri(ramp: Ramp) -> None:
         raise NotApplicable(f"only MIRI's detectors need it, and this exposure is of {instrument or 'none'}")
 
 
-def _check(reference: ImageReference | RampReference, shape: tuple[int, ...], ramp: Ramp) -> None:
-    _check_shape(reference, shape, ramp.shape[2:])
+def _check_image(reference: ImageReference, wanted: tuple[int, ...]) -> None:
+    _check_shape(reference, reference.dq.shape, wanted)
+    if reference.reftype in STACKS and not reference.data.size:
+        return
+    if reference.data.ndim != 2 and reference.reftype not in STACKS:
+        raise _no_image(reference, reference.data.shape)
+    if reference.data.ndim >= 2:
+        _check_shape(reference, reference.data.shape[-2:], wanted)
+
+
+def _no_image(reference: ImageReference | RampReference, shape: tuple[int, ...]) -> Unprocessable:
+    return Unprocessable(
+        f"{reference.name}: this {reference.reftype} reference has values of shape {shape}, where one for "
+        "each pixel is needed; give another file"
+    )
 
 
 def _check_shape(

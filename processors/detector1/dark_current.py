@@ -7,7 +7,7 @@ from dataclasses import replace
 import numpy as np
 from numpy.typing import NDArray
 
-from processors.detector1.arrays import by_integration, ramp_reference, writable
+from processors.detector1.arrays import by_integration, group_of, ramp_reference, writable
 from processors.detector1.superbias import subtract
 from processors.invalid import all_finite, require_values
 from processors.options import Options, option
@@ -69,9 +69,19 @@ def dark_current(ramp: Ramp, references: References, options: DarkCurrentOptions
             subtract(out.data[block, g], source.group(g, out.pixeldq, index), False)
     average = options.average_dark_current
     if average is None:
-        return replace(out, average_dark_current=dark.average_dark_current)
+        return replace(out, average_dark_current=_average(dark))
     flat = np.full(ramp.shape[2:], average, np.float32) if average else None
     return replace(out, average_dark_current=flat)
+
+
+def _average(dark: RampReference) -> NDArray[np.float32] | None:
+    average = dark.average_dark_current
+    if average is not None and average.shape != dark.dq.shape:
+        raise Unprocessable(
+            f"{dark.name}: this dark's average dark current has shape {average.shape}, its pixels "
+            f"{dark.dq.shape}; give another dark, or a number with dark_current.average_dark_current"
+        )
+    return average
 
 
 class DarkGroups:
@@ -137,11 +147,11 @@ class DarkGroups:
     def _frame(self, index: int, integration: int) -> NDArray[np.float32]:
         begin, last = integration * self._dark.ngroup, self._dark.ngroup - 1
         if index <= last:
-            return self._dark.group(begin + index)
+            return group_of(self._dark, begin + index)
         if last == 0:
             raise Unprocessable(
                 f"{self._dark.name}: a dark with a single group cannot be continued to the length of the "
                 "exposure; give another dark, or --set dark_current.skip=true"
             )
-        end = self._dark.group(begin + last)
-        return end + np.float32(index - last) * (end - self._dark.group(begin + last - 1))
+        end = group_of(self._dark, begin + last)
+        return end + np.float32(index - last) * (end - group_of(self._dark, begin + last - 1))

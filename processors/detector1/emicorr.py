@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
+from numbers import Real
 from typing import Any
 
 import numpy as np
@@ -84,7 +86,7 @@ def emicorr(ramp: Ramp, references: References, options: EmicorrOptions) -> Ramp
         If the exposure is not MIRI's, has fewer than 3 groups or averaged ones, or the reference has nothing
         for its subarray and read pattern.
     Unprocessable
-        If the reference has no waveform for one of its frequencies.
+        If the reference has no waveform for one of its frequencies, or no clock for the subarray.
     """
     demand_miri(ramp)
     pattern = str(ramp.meta.require("READPATT")).upper()
@@ -104,26 +106,53 @@ def _case(reference: ModelReference, meta: Meta, pattern: str) -> tuple[Clock, l
     speed = "SLOW" if "SLOW" in pattern else "FAST"
     subarray = str(meta.require("SUBARRAY")).strip().upper()
     name = f"{subarray}_{speed}" if "FULL" in subarray else subarray
-    case = reference.tree.get("subarray_cases", {}).get(name) or {}
-    names = (case.get("freqs") or {}).get(speed)
+    case = _part(reference, reference.tree, "subarray_cases", name)
+    names: Any = _part(reference, case, "freqs").get(speed)
     if speed == "SLOW" and names is not None:
-        names = names.get(str(meta.require("DETECTOR")).upper())
+        names = _part(reference, case, "freqs", speed).get(str(meta.require("DETECTOR")).upper())
     if not names:
         raise NotApplicable(f"{reference.name} has no frequencies for {name} in {pattern}")
-    frames = case["frameclocks"] if pattern.endswith("R1") else 0
-    clock = Clock(float(case["rowclocks"]), float(frames), int(meta.get("NSAMPLES") or 1))
+    row = _ticks(reference, case, name, "rowclocks")
+    frame = _ticks(reference, case, name, "frameclocks") if pattern.endswith("R1") else 0.0
+    clock = Clock(row, frame, int(meta.get("NSAMPLES") or 1))
     return clock, [_wave(reference, str(one)) for one in names]
 
 
+def _part(reference: ModelReference, tree: Mapping[str, Any], *path: str) -> Mapping[str, Any]:
+    """Return a branch of the reference's tree, empty where there is none."""
+    for name in path:
+        found = tree.get(name)
+        tree = {} if found is None else found
+        if not isinstance(tree, Mapping):
+            raise _unusable(reference, f"its entry {name} is {tree!r}, where a table of names is needed")
+    return tree
+
+
+def _ticks(reference: ModelReference, case: Mapping[str, Any], name: str, what: str) -> float:
+    """Return a positive number of ticks of the clock."""
+    value = case.get(what)
+    number = float(value) if isinstance(value, Real) else np.nan
+    if not 0 < number < np.inf:
+        raise _unusable(reference, f"its case {name} has no usable {what}")
+    return number
+
+
+def _unusable(reference: ModelReference, what: str) -> Unprocessable:
+    return Unprocessable(
+        f"{reference.name}: {what}; give another file with --set emicorr.override_emicorr=FILE, or --set "
+        "emicorr.skip=true"
+    )
+
+
 def _wave(reference: ModelReference, name: str) -> Wave:
-    found: Any = reference.tree.get("frequencies", {}).get(name) or {}
-    shape = np.asarray(found.get("phase_amplitudes", ()), dtype=np.float64).ravel()
-    frequency = float(found.get("frequency") or 0)
-    if len(shape) < 4 or not np.isfinite(shape).all() or not frequency > 0:
-        raise Unprocessable(
-            f"{reference.name}: its frequency {name} has no usable waveform; give another file with "
-            "--set emicorr.override_emicorr=FILE, or --set emicorr.skip=true"
-        )
+    found = _part(reference, reference.tree, "frequencies", name)
+    try:
+        shape = np.asarray(found.get("phase_amplitudes", ()), dtype=np.float64).ravel()
+        frequency = float(found.get("frequency") or 0)
+    except (TypeError, ValueError):
+        shape, frequency = np.zeros(0), 0.0
+    if len(shape) < 4 or not np.isfinite(shape).all() or not 0 < frequency < np.inf:
+        raise _unusable(reference, f"its frequency {name} has no usable waveform")
     return Wave(frequency, shape)
 
 

@@ -77,9 +77,9 @@ def _kernel(reference: ImageReference, ramp: Ramp, interleaving: Interleaving | 
     """Return a kernel with four axes, the last two of length 1 where all pixels have the same."""
     kernel = reference.data
     ny = ramp.shape[2] if interleaving is None else int(interleaving.science.sum())
-    if kernel.ndim == 2:
+    if kernel.ndim == 2 and kernel.size:
         kernel = kernel[:, :, np.newaxis, np.newaxis]
-    elif kernel.ndim != 4 or kernel.shape[2:] != (ny, ramp.shape[3]):
+    elif kernel.ndim != 4 or not kernel.size or kernel.shape[2:] != (ny, ramp.shape[3]):
         raise Unprocessable(
             f"{reference.name}: this ipc reference has the shape {kernel.shape}, where a kernel for all "
             f"pixels, or one for each of {ramp.shape[3]} x {ny}, is needed; give another file"

@@ -6,6 +6,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.detector1.irs2 import OUTPUTS, Interleaving
+from processors.invalid import demand_columns
 from schemas.dq import DQ
 from schemas.references import TableReference
 
@@ -109,9 +110,13 @@ def _named(reference: TableReference, layout: Interleaving) -> list[list[int]]:
     A line has the number of an output, 1 for its odd and 2 for its even reference pixels, and a bit for each
     jump, from the detector's left to its right; each pixel is read twice.
     """
-    found = []
+    found: list[list[int]] = []
     table = reference.tables.get("DQ")
-    for output, parity, mask in () if table is None else table[["output", "odd_even", "mask"]].tolist():
+    if table is None:
+        return found
+    names = ["output", "odd_even", "mask"]
+    demand_columns(reference, table, names, "another file with --set refpix.override_refpix=FILE")
+    for output, parity, mask in zip(*(table[name].astype(int).tolist() for name in names), strict=True):
         if not 1 <= output < OUTPUTS:
             continue
         second = parity == (1 if output % 2 == 0 else 2)  # even outputs are read from right to left

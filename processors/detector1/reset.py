@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 
-from processors.detector1.arrays import by_integration, demand_miri, ramp_reference, writable
+from processors.detector1.arrays import by_integration, demand_miri, group_of, ramp_reference, writable
 from processors.detector1.superbias import subtract
 from processors.invalid import require_values
 from processors.options import Options
@@ -55,7 +55,7 @@ def reset(ramp: Ramp, references: References, options: ResetOptions) -> Ramp:
     np.bitwise_or(out.pixeldq, reference.dq, out=out.pixeldq)
     for index, block in by_integration(ramp, reference.nint):
         for g in range(min(ramp.shape[1], reference.ngroup)):
-            anomaly = reference.group(index * reference.ngroup + g)
+            anomaly = group_of(reference, index * reference.ngroup + g)
             bad = ~np.isfinite(anomaly)
             if bad.any():
                 require_values(reference, anomaly)

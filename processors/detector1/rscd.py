@@ -9,10 +9,10 @@ from numba import njit, prange
 from numpy.typing import NDArray
 
 from processors.detector1.arrays import demand_miri, first_of_file
+from processors.invalid import demand_columns
 from processors.options import Options
 from processors.steps import NotApplicable, step
 from schemas.dq import DQ
-from schemas.errors import Unprocessable
 from schemas.meta import Meta
 from schemas.products import Ramp
 from schemas.references import References, TableReference
@@ -66,7 +66,7 @@ def rscd(ramp: Ramp, references: References, options: RscdOptions) -> Ramp:
     NotApplicable
         If the exposure is not MIRI's, has fewer than 3 groups, or the reference has no such exposures.
     Unprocessable
-        If the reference lacks a column.
+        If the reference lacks a column, or has no numbers in it.
     """
     demand_miri(ramp)
     if ramp.shape[1] < FEWEST:
@@ -113,12 +113,10 @@ def _listed(reference: TableReference, meta: Meta) -> tuple[int, int]:
     """Return the numbers of groups that the reference says, for the first integration and for the others."""
     rows = reference.table()
     columns = set(rows.dtype.names or ())
-    lacking = {"subarray", "readpatt", "group_skip"} - columns
-    if lacking:
-        raise Unprocessable(
-            f"{reference.name}: this rscd reference has no column {', '.join(sorted(lacking))}; "
-            "give another file with --set rscd.override_rscd=FILE"
-        )
+    names = ["group_skip", *(["group_skip1"] if "group_skip1" in columns else [])]
+    remedy = "another file with --set rscd.override_rscd=FILE"
+    demand_columns(reference, rows, ["readpatt", "subarray"], remedy)
+    demand_columns(reference, rows, names, remedy, numbers=True)
     subarray, pattern = (str(meta.require(key)).strip().upper() for key in ("SUBARRAY", "READPATT"))
     subarray = RENAMED.get(subarray, subarray)
     for row in rows:

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterator
-from dataclasses import replace
+from dataclasses import dataclass, replace
 from typing import Any, Literal
 
 import numpy as np
@@ -13,8 +13,19 @@ from processors.detector1.readout import pixel_noise, read_pattern
 from processors.detector1.rscd import estimated
 from processors.invalid import settle
 from processors.options import Options, option
-from processors.ramps import chargeloss, diagnostics, firstgroups, gls, goodness, ols, zeroframe
-from processors.ramps.covariance import PixelNoise
+from processors.ramps import (
+    chargeloss,
+    diagnostics,
+    firstgroups,
+    gls,
+    goodness,
+    ols,
+    pedestals,
+    resets,
+    singles,
+    zeroframe,
+)
+from processors.ramps.covariance import PixelNoise, Pixels, ReadPattern
 from processors.steps import STATUS, Scope, step
 from schemas.dq import DQ
 from schemas.errors import UsageError
@@ -28,6 +39,9 @@ POOR_FIT = 1e-5
 """About the false alarms for each difference that the search for jumps allows itself: 40 pixels of a full
 frame."""
 
+NOWHERE: Pixels = (np.zeros(0, np.intp), np.zeros(0, np.intp))
+"""No pixel."""
+
 
 class RampFitOptions(Options):
     """Options of the ramp fit."""
@@ -36,7 +50,7 @@ class RampFitOptions(Options):
         "gls", doc="generalised, or ordinary least squares with optimal weights"
     )
     suppress_one_group: bool = option(
-        True,
+        False,
         doc="whether ramps with a single good group, or the zero frame alone, count as having none",
     )
     firstgroup: int | None = option(
@@ -70,11 +84,13 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     2000, PASP 112, 1350), as the standard pipeline does by default; its Poisson variances come from the
     median rate of all integrations, so it needs the whole exposure. Where single groups are not suppressed,
     a ramp whose first group alone is good has the rate of that one, and one that is saturated from there on
-    that of its zero frame. Pixels are NaN and DO_NOT_USE where nothing can be fitted, UNRELIABLE_SLOPE where
-    no straight line fits (``gls``), and FLUX_ESTIMATED where groups were kept that rscd leaves out elsewhere:
-    what those have too much is taken off, and counts as error (``gls``; see `processors.ramps.firstgroups`).
-    Behind charge_migration, the read-noise variance is that of the ramp with the groups that it took, as the
-    standard pipeline's (see `processors.ramps.chargeloss`).
+    that of its zero frame; with ``gls`` such pixels are FLUX_ESTIMATED, the noise of the reset is in their
+    errors (see `processors.ramps.resets`), and hits have none (see `processors.ramps.singles`), none of which
+    the standard pipeline does. Pixels are NaN and DO_NOT_USE where nothing can be fitted, UNRELIABLE_SLOPE
+    where no straight line fits (``gls``), and FLUX_ESTIMATED where groups were kept that rscd leaves out
+    elsewhere: what those have too much is taken off, and counts as error (``gls``; see
+    `processors.ramps.firstgroups`). Behind charge_migration, the read-noise variance is that of the ramp with
+    the groups that it took, as the standard pipeline's (see `processors.ramps.chargeloss`).
 
     Parameters
     ----------
@@ -151,11 +167,17 @@ def _fit_gls(
     time = float(ramp.meta.require("TFRAME"))
     for i, (data, groupdq, frame) in enumerate(_integrations(ramp, options)):
         slopes = gls.fit_slopes(data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, **how)
+        levels = _single_levels(slopes, ramp, (groupdq, frame), (pattern, noise), options)
+        pedestal = None
         if kept is not None:
-            slopes = firstgroups.without_excess(slopes, kept[i], (data, groupdq), pattern)
-        if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
+            if levels.groups[0].size:
+                pedestal = pedestals.pedestal(slopes, kept[i], (data, groupdq), pattern)
+            slopes = firstgroups.without_excess(slopes, kept[i], (data, groupdq), pattern, pedestal)
+        if frame is not None and levels.frames[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
-            slopes = zeroframe.fit_gls(slopes, pixels, planes, pattern, noise, time)
+            slopes = zeroframe.fit_gls(slopes, levels.frames, planes, pattern, noise, time)
+        timed = [(levels.groups, float(pattern.mean_t[0])), (levels.frames, time)]
+        slopes = resets.estimated(slopes, timed, (data, groupdq), pattern, noise, pedestal=pedestal)
         if _lost_charge(ramp):
             slopes = chargeloss.restored_gls(slopes, (data, groupdq), pattern, noise)
         planes_of = _named(goodness.judged(slopes, options.poor_fit_probability))
@@ -184,9 +206,54 @@ def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator
         if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
             slopes = zeroframe.fit_ols(slopes, pixels, planes, timing, noise, rate)
+        if ramp.shape[1] > 1 and not suppress:
+            alone = singles.single_groups(slopes)
+            blind = (ramp.pixeldq[alone] & np.uint32(DQ.REFERENCE_PIXEL)) != 0
+            slopes = singles.without_rates(slopes, singles.chosen(alone, blind))
         if _lost_charge(ramp):
             slopes = chargeloss.restored_ols(slopes, (data, groupdq), timing, noise)
         yield _named(slopes)
+
+
+@dataclass(frozen=True)
+class _Levels:
+    """The pixels with the rate of their first group alone, and those with that of the zero frame."""
+
+    groups: Pixels
+    frames: Pixels
+
+
+def _single_levels(
+    slopes: gls.Slopes,
+    ramp: Ramp,
+    planes: tuple[NDArray[np.uint8], NDArray[np.float32] | None],
+    known: tuple[ReadPattern, PixelNoise],
+    options: RampFitOptions,
+) -> _Levels:
+    """Return which pixels have a single level; those whose level is not steady light's lose their rate."""
+    groupdq, frame = planes
+    pattern, noise = known
+    frames = NOWHERE if frame is None else zeroframe.without_groups(groupdq, frame)
+    if ramp.shape[1] == 1 or options.suppress_one_group:  # of single groups none stands out, or none counts
+        return _Levels(NOWHERE, frames)
+    frames = singles.chosen(frames, ~singles.unlit(frames, groupdq, ramp.pixeldq))
+    groups = singles.single_groups(slopes)
+    wrong = singles.unlit(groups, groupdq, ramp.pixeldq)
+    if pattern.nreads[0] > 1:
+        told = np.zeros(groups[0].size, np.bool_)
+        if frame is not None:
+            told = (frame[groups] != 0) & np.isfinite(frame[groups])
+            first = (frame, pattern.read_times[0][0])
+            unlike = singles.unlike_zero_frame(slopes, groups, first, noise) & ~wrong
+            frames = _joined(frames, singles.chosen(groups, unlike))
+            groups, wrong, told = singles.chosen(groups, ~unlike), wrong[~unlike], told[~unlike]
+        wrong[~told] |= singles.in_events(singles.chosen(groups, ~told), groupdq)
+    singles.without_rates(slopes, singles.chosen(groups, wrong))
+    return _Levels(singles.chosen(groups, ~wrong), frames)
+
+
+def _joined(one: Pixels, other: Pixels) -> Pixels:
+    return np.concatenate([one[0], other[0]]), np.concatenate([one[1], other[1]])
 
 
 def _lost_charge(ramp: Ramp) -> bool:

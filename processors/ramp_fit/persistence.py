@@ -10,6 +10,7 @@ import numpy as np
 from numba import njit, prange
 from numpy.typing import NDArray
 
+from processors.invalid import demand_columns
 from processors.options import Options, option
 from processors.ramps.histories import DAY, group_ends, starts
 from processors.ramps.traps import Families, filled, released
@@ -71,7 +72,7 @@ def persistence(
     The exposures before are the histories that come with the ramp. A pixel is flagged for some time after it
     was saturated or bright. Where the context has trap references, what its traps let go of in each group is
     subtracted (Smith et al. 2008, Proc. SPIE 7021, 70210J; Leisenring et al. 2016, Proc. SPIE 9915, 99152N);
-    the flags stay.
+    the flags stay. Zero frame values of 0 mean that there is none, and stay.
 
     The segments of a time series are one exposure: what an earlier one left is flagged where the exposure's
     own is asked for (flag_own), and is not subtracted, as what its own integrations left is not. So the
@@ -195,10 +196,10 @@ def _families(references: References) -> Families:
     reference = references.table("trappars")
     rows = reference.table()
     names = ("capture0", "capture1", "capture2", "decay_param")
-    if missing := [name for name in names if name not in (rows.dtype.names or ())]:
-        raise Unprocessable(
-            f"{reference.name}: it has no column {', '.join(missing)}; give a trappars reference"
-        )
+    remedy = "a trappars reference with --set persistence.override_trappars=FILE"
+    demand_columns(reference, rows, names, remedy, numbers=True)
+    if not len(rows):
+        raise Unprocessable(f"{reference.name}: it has no family of traps; give {remedy}")
     columns = [np.asarray(rows[name], float) for name in names]
     if not ((columns[1] < 0) & (columns[3] < 0)).all():
         raise Unprocessable(
@@ -215,7 +216,10 @@ def _subtract(ramp: Ramp, index: int, begin: float, traps: _Traps) -> None:
         data[traps.y, traps.x] -= (share @ traps.charge).astype(np.float32)
     if ramp.zeroframe is not None:
         (share,) = released(traps.decay, elapsed, np.full((1, 1), float(ramp.meta.require("TFRAME")))).T
-        ramp.zeroframe[index][traps.y, traps.x] -= (share @ traps.charge).astype(np.float32)
+        frame, place = ramp.zeroframe[index], (traps.y, traps.x)
+        before = frame[place]
+        # 0 means that there is no value
+        frame[place] = np.where(before == 0, before, before - (share @ traps.charge).astype(np.float32))
 
 
 def _frame_times(meta: Meta, ngroup: int) -> NDArray[np.float64]:

@@ -130,7 +130,8 @@ def fit_slopes(
         Whether ramps with a single good group, in an exposure of several groups, count as having none. If
         not, and it is the first group, its rate is the group's value over its mean time, with the read noise
         of that one group (the standard pipeline takes that of a difference of two, which is not formed here).
-        The noise of the reset (kTC), which is in the value of a single group, is not known and not counted.
+        The noise of the reset (kTC), which is in the value of a single group, is not counted here (see
+        `processors.ramps.resets`).
     shares : bool
         Whether the shares are kept, which only an average over integrations needs.
 

@@ -10,20 +10,32 @@ from numpy.typing import NDArray
 
 from processors.ramps import gls, ols
 from processors.ramps.covariance import Float32, PixelNoise, Pixels, ReadPattern
+from schemas.dq import DQ
+
+DO_NOT_USE, SATURATED = np.uint8(DQ.DO_NOT_USE), np.uint8(DQ.SATURATED)
+LOST = DO_NOT_USE | SATURATED
+"""What makes a group one that no fit uses; all other flags only tell something of it."""
+REFUSED = np.uint8(DQ.PERSISTENCE | DQ.DO_NOT_USE)
+"""Flags of a group that is left out for what persists in it: the zero frame has that too."""
 
 
 def without_groups(groupdq: NDArray[np.uint8], zeroframe: Float32) -> Pixels:
-    """Return the pixels that have no unflagged group, and a value in the zero frame.
+    """Return the saturated pixels that have no usable group, and a value in the zero frame.
 
     Parameters
     ----------
     groupdq : ndarray (ngroup, ny, nx)
-        Group flags.
+        Group flags; only SATURATED and DO_NOT_USE make a group unusable.
     zeroframe : ndarray (ny, nx)
         DN; 0 where there is none.
     """
-    rows, columns = np.nonzero((groupdq != 0).all(axis=0) & (zeroframe != 0) & np.isfinite(zeroframe))
-    return rows, columns
+    # of all groups only the first is looked at in every pixel: few have lost that one
+    first = groupdq[0]
+    lost = ((first & LOST) != 0) & ((first & REFUSED) != REFUSED)
+    rows, columns = np.nonzero(lost & (zeroframe != 0) & np.isfinite(zeroframe))
+    flags = groupdq[:, rows, columns]
+    found = ((flags & LOST) != 0).all(axis=0) & ((flags & SATURATED) != 0).any(axis=0)
+    return rows[found], columns[found]
 
 
 def add_median_rate(rate: NDArray[np.float64], pixels: Pixels, zeroframe: Float32, time: float) -> None:
@@ -57,7 +69,7 @@ def fit_gls(
         When the zero frame was read, seconds after the reset.
     """
     data, groupdq, pixeldq = _gathered(pixels, ramps)
-    # the later groups are flagged: their times only have to be later
+    # no later group is used: their times only have to be later
     frames = ReadPattern.of_groups([[time], *([time * (2 + g)] for g in range(len(data) - 1))])
     made = gls.fit_slopes(
         data,
@@ -109,15 +121,18 @@ def fit_ols(
 
 
 def _gathered(pixels: Pixels, ramps: Any) -> tuple[Float32, NDArray[np.uint8], NDArray[np.uint32]]:
-    """Return data, group flags (ngroup, 1, npixel) and pixel flags with the zero frame as first group."""
+    """Return data, group flags (ngroup, 1, npixel) and pixel flags with the zero frame as only good group."""
     data, groupdq, zeroframe, pixeldq = ramps
     values = np.ascontiguousarray(data[:, *pixels][:, np.newaxis], np.float32)
     flags = groupdq[:, *pixels][:, np.newaxis]
     values[0, 0], flags[0, 0] = zeroframe[pixels], 0
+    flags[1:] |= DO_NOT_USE
     return values, flags, pixeldq[pixels][np.newaxis]
 
 
 def _scattered(found: gls.Slopes, pixels: Pixels, made: gls.Slopes) -> gls.Slopes:
+    """Return slopes in which such pixels are as made; they keep the flags that their groups gave them."""
+    made = replace(made, dq=made.dq | (found.dq[pixels] & ~np.uint32(DO_NOT_USE)))
     for field in fields(found):
         plane, new = getattr(found, field.name), getattr(made, field.name)
         if plane is not None:

@@ -13,11 +13,8 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
-from scipy.ndimage import convolve
 
-from processors.detector1 import detector1_of
 from processors.detector1.jump import JumpOptions
-from processors.ramp_fit import RAMP_FIT
 from processors.steps import StepSettings
 from schemas.dq import DQ
 from simulator.observation import Request
@@ -71,24 +68,10 @@ def test_errors_are_right(chain, flux):
 
 
 def test_pixels_that_saturate_early_are_no_further_off_than_they_say(case, chain):
-    """They have only the groups that rscd leaves out elsewhere."""
+    """They have only the groups that rscd leaves out elsewhere, or their first one alone."""
     early = ((chain.rate.dq & np.uint32(DQ.FLUX_ESTIMATED)) != 0) & np.isfinite(chain.rate.data)
-    assert early.any() == (case == "mid")
+    assert early.any()
     for rate in (chain.rate.data, *chain.rates.data) if case == "mid" else ():
         assert np.mean(rate[early] / chain.true("RATE")[early]) == pytest.approx(1, abs=0.01)
     pull = ((chain.rate.data - chain.true("RATE")) / chain.rate.err)[early]
-    assert np.sqrt(np.square(pull).mean()) < 1.5 if case == "mid" else not pull.size
-
-
-def test_without_taking_the_coupling_out_bright_pixels_are_too_faint(chain):
-    settings = {**chain.settings, "ipc": StepSettings(skip=True)}
-    rate = RAMP_FIT(
-        detector1_of(chain.raw.meta.primary)(chain.raw, chain.references, settings), chain.references
-    )
-    truth = chain.true("RATE")
-    near = convolve(truth, [[0, 0.25, 0], [0.25, 0, 0.25], [0, 0.25, 0]])
-    peaks = chosen(chain, "high") & (near < 0.7 * truth)
-    assert peaks.sum() > 50
-    with_it, without = (np.nanmedian(made[:, peaks] / truth[peaks]) for made in (chain.rates.data, rate.data))
-    assert abs(with_it - 1) < 0.004
-    assert without < with_it - 0.005
+    assert np.sqrt(np.square(pull).mean()) < 1.5

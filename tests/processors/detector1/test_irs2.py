@@ -142,6 +142,14 @@ def test_a_reference_of_another_length_is_refused():
         refpix(ramp(drifting("NRS1")[0]), references())
 
 
+def test_a_table_of_bad_pixels_that_lacks_a_column_is_refused():
+    good = table()
+    flags = np.zeros(1, [("output", "u2"), ("mask", "u4")])
+    given = replace(good, tables={**good.tables, "DQ": flags})
+    with pytest.raises(Unprocessable, match=r"test_refpix\.fits: .* no column odd_even; give another file"):
+        refpix(ramp(drifting("NRS1")[0]), references(given))
+
+
 def test_images_that_are_no_irs2_readout_are_refused():
     with pytest.raises(Unprocessable, match="does not go with images of 3000 rows"):
         refpix(ramp(np.zeros((1, 2, 3000, NX))), references(table()))

@@ -195,6 +195,18 @@ def test_persistence_is_subtracted_group_by_group():
     np.testing.assert_array_equal(kept.groupdq, persistence(exposure, traps()).groupdq)
 
 
+def test_zero_frame_values_that_are_none_stay():
+    history = persistence_history(bright(2, 3))
+    frame = np.full((SHAPE[0], *SHAPE[2:]), 50.0, np.float32)
+    frame[1, 2, 3] = 0
+    given = replace(later(200, [history]), zeroframe=frame)
+    found = persistence(given, traps()).zeroframe
+    assert found[1, 2, 3] == 0
+    assert 40 < found[0, 2, 3] < 50
+    found[0, 2, 3] = frame[0, 2, 3]
+    np.testing.assert_array_equal(found, frame)
+
+
 def test_two_histories_add_up():
     histories = [persistence_history(bright(2, 3, start=START - n / 100)) for n in (0, 1)]
     one, other, both = (

@@ -22,6 +22,9 @@ from processors.ramps import (
     goodness,
     jumps,
     ols,
+    pedestals,
+    resets,
+    singles,
     twopoint,
     zeroframe,
 )
@@ -39,7 +42,7 @@ MANY = st.sampled_from([0, 0, 0, 1, 2, 4, 129])
 FLAGS = st.sampled_from([0, 0, 0, 1, 2, 4, 5, 32, 128, 129]) | st.integers(0, 255)
 NOISE = st.floats(0.015625, 128, width=32) | st.sampled_from([1.0, 0.0, -4.0, np.nan, np.inf, LARGEST, 1e-30])
 DARK = st.floats(0, 1, width=32) | st.sampled_from([0.0, -1.0, np.nan, np.inf])
-PIXELS = st.sampled_from([0, 0, 0, 1, int(DQ.HOT), int(DQ.UNRELIABLE_SLOPE)])
+PIXELS = st.sampled_from([0, 0, 0, 1, int(DQ.HOT), int(DQ.UNRELIABLE_SLOPE), int(DQ.REFERENCE_PIXEL)])
 fuzzed = settings(max_examples=60, deadline=None)
 
 
@@ -112,7 +115,9 @@ def test_generalised_least_squares(given, single):
     assert not np.isinf(said.worst).any()
     np.testing.assert_array_equal(said.worst_group > 0, np.isfinite(said.worst))
     kept = (given.pixeldq != 0) & (np.arange(flags.shape[2]) % 2 == 0)
-    check(firstgroups.without_excess(slopes, kept, (data, flags), given.pattern), given.noise)
+    begin = pedestals.pedestal(slopes, kept, (data, flags), given.pattern)
+    assert np.isfinite(begin).all()
+    check(firstgroups.without_excess(slopes, kept, (data, flags), given.pattern, begin), given.noise)
     check(chargeloss.restored_gls(slopes, (data, flags), given.pattern, given.noise), given.noise)
 
 
@@ -129,6 +134,46 @@ def test_ordinary_least_squares(given, single):
     restored = chargeloss.restored_ols(slopes, (data, flags), given.timing, given.noise)
     assert (restored.var_rnoise >= 0).all()
     assert np.isfinite(restored.var_rnoise).all()
+
+
+@fuzzed
+@given(given=exposures(), frame=COUNTS, level=COUNTS, how=st.sampled_from(["first", "saturated", "as drawn"]))
+def test_single_groups_and_the_noise_of_the_reset(given, frame, level, how):
+    """Most ramps have one good group or none; what nothing is known of is never called estimated."""
+    data, flags = given.data[0], given.groupdq[0].copy()
+    odd = np.arange(flags.shape[2]) % 4 > 0
+    flags[1:, :, odd] |= SAT if how != "as drawn" else np.uint8(0)
+    flags[0, :, odd] |= SAT if how == "saturated" else np.uint8(0)
+    zero = np.where(np.isfinite(data[0]), data[0] / 2, np.float32(frame))
+    slopes = gls.fit_slopes(
+        data, flags, given.pattern, given.noise, pixeldq=given.pixeldq, suppress_one_group=False
+    )
+    alone = singles.single_groups(slopes)
+    pixels = zeroframe.without_groups(flags, zero)
+    if pixels[0].size:
+        planes = (data, flags, zero, given.pixeldq)
+        slopes = zeroframe.fit_gls(slopes, pixels, planes, given.pattern, given.noise, 10.0)
+    check(slopes, given.noise)
+    for where in (
+        singles.unlit(alone, flags, given.pixeldq),
+        singles.unlike_zero_frame(slopes, alone, (zero, 10.0), given.noise),
+        singles.in_events(alone, np.concatenate([flags, flags])),
+    ):
+        assert where.shape == alone[0].shape
+    slopes = singles.without_rates(slopes, singles.chosen(alone, singles.unlit(alone, flags, given.pixeldq)))
+    begin = np.full(zero.shape, level, np.float64)
+    levels = [(alone, float(given.pattern.mean_t[0])), (pixels, 10.0)]
+    before = slopes.err.copy()
+    made = resets.estimated(
+        slopes, levels, (data, flags), given.pattern, given.noise, pedestal=begin if how == "first" else None
+    )
+    check(made, given.noise)
+    rated = np.isfinite(made.slope)
+    assert (made.err[rated] >= before[rated] * np.float32(1 - 1e-6)).all()
+    said = (made.dq & np.uint32(DQ.FLUX_ESTIMATED)) != 0
+    assert not said[~rated].any()
+    assert said[alone][np.isfinite(made.slope[alone])].all()
+    assert made.shares is None or np.isfinite(made.shares[:, rated]).all()
 
 
 @fuzzed
@@ -206,11 +251,21 @@ def test_snowballs_and_regions(flags):
 
 
 @fuzzed
-@given(given=exposures(nint=2), algorithm=st.sampled_from(["gls", "ols"]), method=st.booleans())
-def test_steps_from_jumps_to_the_rate(given, algorithm, method):
+@given(
+    given=exposures(nint=2),
+    algorithm=st.sampled_from(["gls", "ols"]),
+    method=st.booleans(),
+    suppress=st.booleans(),
+    early=st.booleans(),
+)
+def test_steps_from_jumps_to_the_rate(given, algorithm, method, suppress, early):
     """What cannot be fitted is NaN and DO_NOT_USE; where nothing can, the exposure is refused."""
-    ramp = make_ramp(given.data, given.groupdq, given.pixeldq, zeroframe=given.data[:, 0])
+    flags = given.groupdq.copy()
+    flags[:, 0 if early else 1 :, :, 1::2] |= SAT if method else np.uint8(0)
+    ramp = make_ramp(given.data, flags, given.pixeldq, zeroframe=given.data[:, -1])
     cards = {"NFRAMES": given.frames[0], "GROUPGAP": given.frames[1], "TGROUP": 10.0 * sum(given.frames)}
+    if early:  # groups were left out where they do not saturate early, as MIRI's are
+        cards |= {"INT1SKIP": 1, "INT2SKIP": 2}
     ramp = ramp.with_meta(ramp.meta.with_primary(EXP_TYPE="NIS_IMAGE", **cards))
     ramp = replace(ramp, average_dark_current=given.noise.dark_rate)
     refs = references(image("gain", given.noise.gain), image("readnoise", given.noise.readnoise))
@@ -221,7 +276,7 @@ def test_steps_from_jumps_to_the_rate(given, algorithm, method):
             ramp_fit(ramp, refs, algorithm=algorithm)
         return
     found = jump(charge_migration(ramp), refs, method="two_point" if method else "likelihood")
-    ints = ramp_fit(found, refs, algorithm=algorithm, suppress_one_group=method, fit_diagnostics=True)
+    ints = ramp_fit(found, refs, algorithm=algorithm, suppress_one_group=suppress, fit_diagnostics=True)
     for rate in (ints, average_integrations(ints, refs)):
         bad = (rate.dq & np.uint32(DNU)) != 0
         for plane in (rate.data, rate.err, rate.var_poisson, rate.var_rnoise):
