@@ -162,7 +162,7 @@ def test_pixels_that_see_no_light_or_are_unusable_have_none(case):
     assert unusable.any()
     assert np.isnan(rates.data[:, unusable]).all()
     blind = (saturated(case, 1) | saturated(case, "frame")) & ((pixeldq & np.uint32(DQ.REFERENCE_PIXEL)) != 0)
-    assert blind.any() == (case.name in ("niriss", "nirspec"))
+    assert blind.any() == (case.name == "nirspec")
     assert np.isnan(rates.data[blind]).all()
     assert (rates.dq[blind] & np.uint32(DQ.DO_NOT_USE)).all()
 
