@@ -155,7 +155,7 @@ def _hits(block: Ramp, i: int, g: int) -> int:
     Hits add charge; what noise of any kind makes falls as often as it rises. A hit that is flagged in two
     differences counts where it shows more.
     """
-    hit = np.flatnonzero(block.groupdq[i, g] & JUMP)
+    hit = np.flatnonzero((block.groupdq[i, g] & JUMP) != 0)
     stride = block.pixeldq.size // 2048 | 1  # odd, so that it passes through all columns
     few = np.arange(stride // 2, block.pixeldq.size, stride)
     quiet = (block.groupdq[i, g - 1 : g + 1].reshape(2, -1)[:, few] == 0).all(axis=0)

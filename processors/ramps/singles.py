@@ -27,7 +27,8 @@ HALO = 0.25
 
 def single_groups(found: Slopes) -> Pixels:
     """Return the pixels of which a single group has made the rate."""
-    rows, columns = np.nonzero((found.ndiff == 0) & np.isfinite(found.slope))
+    alone = np.flatnonzero(found.ndiff == 0)  # they are few
+    rows, columns = np.divmod(alone[np.isfinite(found.slope.flat[alone])], found.slope.shape[1])
     return rows, columns
 
 
