@@ -90,6 +90,7 @@ def warm() -> None:
     for case in CASES:
         _stage_1(case)
     _outputs_of_miri()
+    _quality()
     _drizzling()
 
 
@@ -209,6 +210,13 @@ def _outputs_of_miri() -> None:
 
     data = np.ones((1, *SHAPE[1:]), np.float32)
     refpix_miri.correct(data, np.ones((SHAPE[2], refpix_miri.OUTPUTS, 2), np.bool_), 2, 3.0)
+
+
+def _quality() -> None:
+    """Compile what the figures need that are measured beside the pipelines."""
+    from processors.ramps.components import peaks_of_regions
+
+    peaks_of_regions(np.array([3, 4]), SHAPE[3], np.ones(2))
 
 
 def _drizzling() -> None:

@@ -196,7 +196,7 @@ def test_an_edited_constant_is_recomputed(downlink, tmp_path):
     assert run_once()[:2] == ("up to date", key)
     source = tmp_path / "processors" / "detector1" / "superbias.py"
     before = source.read_text()
-    source.write_text(before.replace("-= image[y, x]", "-= np.float32(0.5) * image[y, x]"))
+    source.write_text(before.replace("else what[x]", "else np.float32(0.5) * what[x]"))
     assert source.read_text() != before
     outcome, other_key, other = run_once()
     assert outcome == "complete"
