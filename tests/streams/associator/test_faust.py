@@ -205,6 +205,7 @@ def test_one_of_two_workers_is_killed_and_nothing_is_missing_or_wrong(there):
 
 
 def test_another_one_goes_on_from_the_changelog(there):
+    there.watch()  # else a wait may end before the worker does
     first = there.worker()
     there.say(plan(range(1, 9)), *(cal(n) for n in range(1, 8)))
     there.until(lambda: not there.lag())
