@@ -6,7 +6,6 @@ Services and `calstream run` share this. It knows stages, store and references; 
 from __future__ import annotations
 
 import contextlib
-import math
 import time
 from collections.abc import Iterator
 from dataclasses import dataclass, replace
@@ -105,7 +104,7 @@ def _compute(run: Run, tools: Tools) -> Manifest:
         products=products,
         inputs=run.inputs,
         keywords={**run.event.keywords, **keywords},
-        quality={name: value for name, value in job.quality.items() if math.isfinite(value)},
+        quality=job.known_quality(),
         timing={
             "started": datetime.fromtimestamp(began, UTC).isoformat(),
             "seconds": round(seconds, 4),

@@ -128,10 +128,13 @@ class Job:
         meta = product.meta.with_primary(**self.stamp)
         return product.with_meta(replace(meta, provenance=self._origin(meta.provenance)))
 
+    def known_quality(self) -> dict[str, float]:
+        """Return the quality figures that are finite: what has no value was not measured."""
+        return {name: value for name, value in self.quality.items() if math.isfinite(value)}
+
     def _origin(self, provenance: Provenance) -> Provenance:
         """Return how a product was made, by this run, and what is known of its quality, also from before."""
-        known = {name: value for name, value in self.quality.items() if math.isfinite(value)}
-        quality = {**provenance.run.get("quality", {}), **known}
+        quality = {**provenance.run.get("quality", {}), **self.known_quality()}
         return replace(provenance, run={**self.run, **({"quality": quality} if quality else {})})
 
     @contextlib.contextmanager

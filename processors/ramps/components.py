@@ -76,11 +76,6 @@ def peaks_of_regions(pixels: NDArray[np.intp], nx: int, values: NDArray[np.float
     return peaks
 
 
-def number_of_regions(plane: NDArray[np.uint8], bit: int, before: NDArray[np.uint8] | None = None) -> int:
-    """Return how many regions `regions` would find, of any size."""
-    return len(_table(_flagged(plane, bit, before), plane.shape[1]))
-
-
 def _flagged(plane: NDArray[np.uint8], bit: int, before: NDArray[np.uint8] | None) -> NDArray[np.intp]:
     flagged = plane & np.uint8(bit) if before is None else plane & ~before & np.uint8(bit)
     return np.flatnonzero(flagged != 0)

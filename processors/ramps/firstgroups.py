@@ -22,9 +22,9 @@ from numpy.typing import NDArray
 
 from processors.ramps.covariance import Pixels, ReadPattern
 from processors.ramps.gls import Slopes
+from processors.ramps.kernels import UNUSABLE
 from schemas.dq import DQ
 
-LOST = np.uint8(DQ.DO_NOT_USE | DQ.SATURATED)
 SATURATED = np.uint8(DQ.SATURATED)
 BROKEN = np.uint8(DQ.SATURATED | DQ.JUMP_DET)
 UNRELIABLE = np.uint32(DQ.UNRELIABLE_SLOPE)
@@ -78,7 +78,7 @@ def without_excess(
     rows, columns = np.nonzero(kept & np.isfinite(found.slope))
     if not rows.size:
         return found
-    first = ((groupdq[:, rows, columns] & LOST) == 0).argmax(axis=0)
+    first = ((groupdq[:, rows, columns] & UNUSABLE) == 0).argmax(axis=0)
     single = found.ndiff[rows, columns] == 0
     telling = _telling(found, kept, groupdq)
     extra, unsure = np.zeros((2, rows.size))

@@ -8,9 +8,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
-from processors.ramps.kernels import DNU, JUMP, SAT, kernel, parallel_kernel
-
-UNUSABLE = np.uint8(SAT | DNU)
+from processors.ramps.kernels import JUMP, UNUSABLE, kernel, parallel_kernel
 
 
 @dataclass(frozen=True)

@@ -32,6 +32,8 @@ def parallel_kernel(function: Function) -> Function:
 DNU = np.uint8(DQ.DO_NOT_USE)
 SAT = np.uint8(DQ.SATURATED)
 JUMP = np.uint8(DQ.JUMP_DET)
+UNUSABLE = np.uint8(DNU | SAT)
+"""Flags of which any makes a group one that no fit uses."""
 
 D, DT, AP, AR, BP, BR, INV, L, V, U = range(10)
 """Rows of scratch: difference, its time span, the covariance's diagonal and lower off-diagonal (Poisson and

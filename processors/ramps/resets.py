@@ -17,9 +17,9 @@ from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise, Pixels, ReadPattern
 from processors.ramps.gls import Slopes
+from processors.ramps.kernels import UNUSABLE
 from schemas.dq import DQ
 
-LOST = np.uint8(DQ.DO_NOT_USE | DQ.SATURATED)
 ESTIMATED = np.uint32(DQ.FLUX_ESTIMATED)
 SAMPLE = 1 << 16
 """About so many pixels of the integration are looked at."""
@@ -124,7 +124,7 @@ def reset_variance(
     level = data[0][pixels].astype(float) - slope * time
     if pedestal is not None:
         level -= pedestal[pixels]
-    expected = _level_variance(found, pixels, (groupdq[0][pixels] & LOST) == 0, pattern, noise)
+    expected = _level_variance(found, pixels, (groupdq[0][pixels] & UNUSABLE) == 0, pattern, noise)
     known = np.isfinite(level) & np.isfinite(expected)
     if np.count_nonzero(known) < FEWEST:
         return 0.0

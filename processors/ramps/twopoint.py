@@ -18,9 +18,8 @@ from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise
 from processors.ramps.growth import Neighbours, grow
-from processors.ramps.kernels import DNU, JUMP, SAT, TILE, Array, gather, kernel, parallel_kernel
+from processors.ramps.kernels import DNU, JUMP, TILE, UNUSABLE, Array, gather, kernel, parallel_kernel
 
-UNUSABLE = np.uint8(DNU | SAT)
 CLIP_ITERATIONS = 5
 
 

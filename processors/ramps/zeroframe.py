@@ -10,11 +10,10 @@ from numpy.typing import NDArray
 
 from processors.ramps import gls, ols
 from processors.ramps.covariance import Float32, PixelNoise, Pixels, ReadPattern
+from processors.ramps.kernels import UNUSABLE
 from schemas.dq import DQ
 
 DO_NOT_USE, SATURATED = np.uint8(DQ.DO_NOT_USE), np.uint8(DQ.SATURATED)
-LOST = DO_NOT_USE | SATURATED
-"""What makes a group one that no fit uses; all other flags only tell something of it."""
 REFUSED = np.uint8(DQ.PERSISTENCE | DQ.DO_NOT_USE)
 """Flags of a group that is left out for what persists in it: the zero frame has that too."""
 
@@ -31,10 +30,10 @@ def without_groups(groupdq: NDArray[np.uint8], zeroframe: Float32) -> Pixels:
     """
     # of all groups only the first is looked at in every pixel: few have lost that one
     first = groupdq[0]
-    lost = ((first & LOST) != 0) & ((first & REFUSED) != REFUSED)
+    lost = ((first & UNUSABLE) != 0) & ((first & REFUSED) != REFUSED)
     rows, columns = np.nonzero(lost & (zeroframe != 0) & np.isfinite(zeroframe))
     flags = groupdq[:, rows, columns]
-    found = ((flags & LOST) != 0).all(axis=0) & ((flags & SATURATED) != 0).any(axis=0)
+    found = ((flags & UNUSABLE) != 0).all(axis=0) & ((flags & SATURATED) != 0).any(axis=0)
     return rows[found], columns[found]
 
 
