@@ -25,12 +25,13 @@ from tests.streams.bus.brokers import missing
 
 PEER = "CALSTREAM_PEER_PYTHON"
 NOTES = (
-    "calstream, warm: raw event in, event of the rate out, in a process that has done it before: the digests "
-    "of the references and those decoded last are known. Nothing of the exposure is, and each round has a "
-    "new store. The rate is written, hashed (content digest and SHA-256), flushed to the disk and published "
-    "with its manifest. Recipe optimal: jumps by likelihood, slopes by generalised least squares.",
+    "calstream, warm: raw event in, event of the rate out, in a process that has just done it: the digests "
+    "of the references and those decoded last are known, and the files are in the system's cache. Nothing of "
+    "the exposure is known, and each round has a new store. The rate is written, hashed (content digest and "
+    "SHA-256), flushed to the disk and published with its manifest. Recipe optimal: jumps by likelihood, "
+    "slopes by generalised least squares.",
     "jwst, warm: Detector1Pipeline.call with its code defaults (two-point jumps, OLS_C) in a process that "
-    "did it before, the rate saved, not hashed. LIKELY: ramp_fit.algorithm; snowballs and 1/f: "
+    "has just done it, the rate saved, not hashed. LIKELY: ramp_fit.algorithm; snowballs and 1/f: "
     "jump.expand_large_events and clean_flicker_noise on. Each way has a process of its own.",
     "The copy reads as many bytes as our process read, from the raw file and references, and writes as many "
     "as it wrote, flushed to the disk.",

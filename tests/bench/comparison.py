@@ -64,7 +64,7 @@ class Samples:
         return {name: median(sample["result"].get(name, 0.0) for sample in self.taken) for name in names}
 
 
-def alternate(ways, rounds, say):
+def alternate(ways, rounds, say, woken=False):
     """Run each way in turn, `rounds` times over.
 
     Parameters
@@ -75,6 +75,9 @@ def alternate(ways, rounds, say):
         How often.
     say : callable
         Told what was measured.
+    woken : bool
+        Whether each way is gone once more, uncounted, just before: while a process waits for the others, the
+        system may take its code and what it read of files from memory, and it is no longer warm.
 
     Returns
     -------
@@ -83,6 +86,8 @@ def alternate(ways, rounds, say):
     measured = {name: Samples() for name in ways}
     for turn in range(rounds):
         for name, way in ways.items():
+            if woken:
+                way()
             sample = way()
             measured[name].taken.append(sample)
             say(f"round {turn + 1} of {rounds}, {name}: {sample['seconds']:.2f} s")

@@ -47,6 +47,11 @@ def test_ways_take_turns():
     assert called == ["a", "b", "a", "b"]
     assert measured["a"].of("seconds") == [1.0, 1.0]
 
+    called.clear()
+    measured = alternate({"a": way("a"), "b": way("b")}, 2, lambda text: None, woken=True)
+    assert called == ["a", "a", "b", "b"] * 2
+    assert measured["a"].of("seconds") == [1.0, 1.0]
+
 
 def test_bounds_are_kept_at_the_bound_and_broken_beyond():
     assert FASTER_IN_PROCESS.met(12.0)
