@@ -181,16 +181,20 @@ class _Planes:
     def _fill(self, extname: str, first: int, out: NDArray[Any]) -> None:
         extension = self._extension(extname)
         ny, nx = extension.shape[-2:]
-        x, y = 0, 0
+        x, parts = 0, [(0, out.shape[1])]
         if self._pixels((ny, nx)) != (ny, nx):
-            x, y = _corner(self.file, self.extensions["PRIMARY"].header, (ny, nx), self.window)
+            x, parts = _parts(self.file, self.extensions["PRIMARY"].header, (ny, nx), self.window)
         fd = os.open(self.file, os.O_RDONLY)
         try:
             for plane, index in zip(out, range(first, first + len(out)), strict=True):
-                rows = plane if nx == plane.shape[1] else np.empty((len(plane), nx), out.dtype)
-                read_values(fd, extension.offset, extension.header, (index * ny + y) * nx, rows)
-                if rows is not plane:
-                    plane[...] = rows[:, x : x + plane.shape[1]]
+                done = 0
+                for y, length in parts:
+                    part = plane[done : done + length]
+                    rows = part if nx == plane.shape[1] else np.empty((length, nx), out.dtype)
+                    read_values(fd, extension.offset, extension.header, (index * ny + y) * nx, rows)
+                    if rows is not part:
+                        part[...] = rows[:, x : x + plane.shape[1]]
+                    done += length
         except Unprocessable as error:
             raise Unprocessable(f"{self.file}: extension {extname}: {error}") from None
         finally:
@@ -229,7 +233,7 @@ def _image(planes: _Planes, hdus: Any, common: Mapping[str, Any]) -> ImageRefere
 
 def _ramp(planes: _Planes, hdus: Any, common: Mapping[str, Any]) -> RampReference:
     *integrations, ngroup, ny, nx = planes.shape("SCI")
-    _corner(planes.file, hdus[0].header, planes.extensions["SCI"].shape[-2:], planes.window)
+    _parts(planes.file, hdus[0].header, planes.extensions["SCI"].shape[-2:], planes.window)
     dq = _no_flags((ny, nx))
     if planes.has("DQ"):
         dq = _standard_bits(hdus, _flags_of_all(planes))
@@ -266,20 +270,27 @@ def _average_dark_current(
     return np.full(shape, value, np.float32) if value else None
 
 
-def _corner(file: Path, primary: Any, shape: tuple[int, ...], window: Window) -> tuple[int, int]:
-    """Return where, as x and y, the window begins in the reference's images of this shape."""
+def _parts(
+    file: Path, primary: Any, shape: tuple[int, ...], window: Window
+) -> tuple[int, list[tuple[int, int]]]:
+    """Return where the window lies in the reference's images of this shape.
+
+    That is the first column, and of each of its stripes the first row and how many there are.
+    """
     ny, nx = shape
-    own = Window.of(primary, (ny, nx))
-    x, y = window.x - own.x, window.y - own.y
     if (ny, nx) == (window.ny, window.nx):
-        return 0, 0
-    if x < 0 or y < 0 or x + window.nx > nx or y + window.ny > ny:
+        return 0, [(0, ny)]
+    own = Window.of(primary, (ny, nx))
+    x = window.x - own.x
+    parts = [(first - own.y, rows) for first, rows in window.stripes or ((window.y, window.ny),)]
+    inside = all(y >= 0 and y + rows <= ny for y, rows in parts)
+    if own.stripes or not inside or x < 0 or x + window.nx > nx:
+        what = f"{len(window.stripes)} stripes" if window.stripes else f"{window.nx} x {window.ny}"
         raise Unprocessable(
             f"{file}: its {nx} x {ny} pixels from ({own.x + 1}, {own.y + 1}) do not cover the exposure's "
-            f"{window.nx} x {window.ny} from ({window.x + 1}, {window.y + 1}); "
-            "give a reference of this subarray"
+            f"{what} from ({window.x + 1}, {window.y + 1}); give a reference of this subarray"
         )
-    return x, y
+    return x, parts
 
 
 def _standard_bits(hdus: Any, dq: NDArray[np.uint32]) -> NDArray[np.uint32]:

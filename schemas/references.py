@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from schemas.errors import Unprocessable
+from schemas.stripes import in_stripes, rows_of, stripes_of
 
 R = TypeVar("R", bound="Reference")
 
@@ -185,26 +186,54 @@ def _of_kind(reference: Reference, kind: type[R]) -> R:
 
 @dataclass(frozen=True)
 class Window:
-    """The rectangle of detector pixels that an exposure has, 0-indexed.
+    """The detector pixels that an exposure has, 0-indexed: a rectangle, or stripes of rows.
 
     Attributes
     ----------
     x, y, nx, ny : int
-        Lower left pixel and size.
+        Lower left pixel and size; of stripes, y is the lowest row.
+    stripes : tuple of (int, int)
+        First detector row and number of rows of each stripe, from the image's first row on; empty for a
+        rectangle.
     """
 
     x: int
     y: int
     nx: int
     ny: int
+    stripes: tuple[tuple[int, int], ...] = ()
 
     @classmethod
     def of(cls, keywords: Mapping[str, Any], shape: tuple[int, int] | None = None) -> Window:
-        """Return the window that SUBSTRT1, SUBSTRT2, SUBSIZE1 and SUBSIZE2 tell."""
+        """Return the window that SUBSTRT1, SUBSTRT2, SUBSIZE1 and SUBSIZE2 tell, and the keywords of stripes.
+
+        Raises
+        ------
+        Unprocessable
+            If the exposure was read in stripes, and its keywords do not tell which.
+        """
         ny, nx = shape or (0, 0)
-        return cls(
-            int(keywords.get("SUBSTRT1", 1)) - 1,
-            int(keywords.get("SUBSTRT2", 1)) - 1,
-            int(keywords.get("SUBSIZE1", nx)),
-            int(keywords.get("SUBSIZE2", ny)),
-        )
+        x, nx = int(keywords.get("SUBSTRT1", 1)) - 1, int(keywords.get("SUBSIZE1", nx))
+        if in_stripes(keywords):
+            stripes = stripes_of(keywords)
+            return cls(x, min(stripes)[0], nx, sum(rows for _, rows in stripes), stripes)
+        return cls(x, int(keywords.get("SUBSTRT2", 1)) - 1, nx, int(keywords.get("SUBSIZE2", ny)))
+
+    @property
+    def rows(self) -> NDArray[np.intp]:
+        """Return the detector row of each row of the image; some may be there several times."""
+        return rows_of(self.stripes or ((self.y, self.ny),))
+
+    @property
+    def places(self) -> NDArray[np.intp]:
+        """Return the rows of the image (n, row) that each detector row is in; -1 where it is in fewer than n.
+
+        Rows above the last one that was read are not told.
+        """
+        rows = self.rows
+        order = np.argsort(rows, kind="stable")
+        turns = np.empty(rows.size, np.intp)
+        turns[order] = np.arange(rows.size) - np.searchsorted(rows[order], rows[order])
+        found = np.full((turns.max() + 1, rows.max() + 1), -1, np.intp)
+        found[turns, rows] = np.arange(rows.size)
+        return found

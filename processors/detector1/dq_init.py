@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from processors.detector1.arrays import image
-from processors.detector1.headers import demand_one_window
+from processors.detector1.headers import demand_whole_integrations
 from processors.options import Options
 from processors.steps import step
 from schemas.dq import DQ
@@ -41,9 +41,9 @@ def dq_init(ramp: Ramp, references: References, options: DqInitOptions) -> Ramp:
     Raises
     ------
     Unprocessable
-        If the exposure was read out in several stripes of the detector, or the mask has other pixels.
+        If the exposure was read out in superstripes, or the mask has other pixels.
     """
-    demand_one_window(ramp.meta)
+    demand_whole_integrations(ramp.meta)
     mask = image(references, "mask", ramp)
     out = ramp.edit("groupdq", "pixeldq")
     np.bitwise_or(out.pixeldq, mask.dq, out=out.pixeldq)

@@ -6,6 +6,7 @@ from datetime import date
 
 from schemas.errors import Unprocessable
 from schemas.meta import Meta
+from schemas.stripes import in_stripes, stripes_of
 
 DETECTOR = {"MIRI": (1032, 1024)}
 NEAR_INFRARED_DETECTOR = (2048, 2048)
@@ -28,10 +29,10 @@ def demand_header(meta: Meta, shape: tuple[int, ...], zeroframe: bool) -> None:
     Raises
     ------
     Unprocessable
-        If it was read out in stripes, keywords are missing or have values that cannot be, or the zero frame
-        is missing.
+        If it was read out in superstripes, keywords are missing or have values that cannot be, or the zero
+        frame is missing.
     """
-    demand_one_window(meta)
+    demand_whole_integrations(meta)
     name = _name(meta)
     for keyword, known in (("SUBARRAY", "the references of its subarray"), ("NINTS", "its products")):
         if meta.get(keyword) in (None, ""):
@@ -50,20 +51,19 @@ def demand_header(meta: Meta, shape: tuple[int, ...], zeroframe: bool) -> None:
         )
 
 
-def demand_one_window(meta: Meta) -> None:
-    """Refuse an exposure that was read out in several stripes of the detector.
+def demand_whole_integrations(meta: Meta) -> None:
+    """Refuse an exposure each of whose integrations has other rows of the detector.
 
     Raises
     ------
     Unprocessable
-        If MSTR_RD1 is there, or SSTR_NST is above 0, as the standard pipeline tells such exposures.
+        If SSTR_NST is above 0, as the standard pipeline tells such exposures.
     """
-    reads, stripes = meta.get("MSTR_RD1"), meta.get("SSTR_NST")
-    if reads is not None or (isinstance(stripes, int) and stripes > 0):
-        said = f"MSTR_RD1 = {reads}" if reads is not None else f"SSTR_NST = {stripes}"
+    stripes = meta.get("SSTR_NST")
+    if isinstance(stripes, int) and stripes > 0:
         raise Unprocessable(
-            f"{_name(meta)}: it was read out in several stripes of the detector ({said}), and such exposures "
-            "are not supported; process it with the standard pipeline"
+            f"{_name(meta)}: it was read out in superstripes, one of {stripes} in each integration "
+            "(SSTR_NST), and such exposures are not supported; process it with the standard pipeline"
         )
 
 
@@ -100,7 +100,11 @@ def _demand_date(meta: Meta) -> None:
 
 def _demand_on_detector(meta: Meta, shape: tuple[int, ...]) -> None:
     whole = DETECTOR["MIRI"] if _is_miri(meta) else NEAR_INFRARED_DETECTOR
-    for axis, length in ((1, shape[3]), (2, shape[2])):
+    axes = [(1, shape[3]), (2, shape[2])]
+    if in_stripes(meta.primary):
+        stripes_of(meta.primary)
+        axes.pop()
+    for axis, length in axes:
         start = meta.get(f"SUBSTRT{axis}")
         size = meta.get(f"SUBSIZE{axis}") or min(length, whole[axis - 1])
         if not isinstance(start, int) or not 1 <= start <= whole[axis - 1] + 1 - int(size):

@@ -14,6 +14,7 @@ from processors.steps import NotApplicable, step
 from schemas.errors import Unprocessable
 from schemas.products import Ramp
 from schemas.references import ImageReference, References, Window
+from schemas.stripes import in_stripes
 
 SIZE, BORDER = 2048, 4
 MIRI_WIDTH = 1032
@@ -49,12 +50,15 @@ def ipc(ramp: Ramp, references: References, options: IpcOptions) -> Ramp:
     Raises
     ------
     NotApplicable
-        If CRDS says that there is no such reference.
+        If CRDS says that there is no such reference, or the exposure was read in stripes, most of whose
+        neighbours were not.
     Unprocessable
         If the kernel is not of the exposure's pixels.
     """
     if "ipc" not in references:
         raise NotApplicable("CRDS has no ipc reference for such exposures")
+    if in_stripes(ramp.meta.primary):
+        raise NotApplicable("the exposure was read in stripes, and the rows beside them are not known")
     interleaving = Interleaving.of(ramp)
     kernel = _kernel(references.image("ipc"), ramp, interleaving)
     edges = _edges(ramp)

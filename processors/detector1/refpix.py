@@ -21,6 +21,7 @@ from schemas.dq import DQ
 from schemas.errors import Unprocessable
 from schemas.products import Ramp
 from schemas.references import References, Window
+from schemas.stripes import in_stripes
 
 SIZE = 2048
 """Pixels along a side of a near-infrared detector."""
@@ -79,8 +80,9 @@ def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
     With four amplifiers (full frames, and subarrays read by four): for each amplifier, odd and even columns,
     the mean of the reference pixels in the detector's first and last four rows, with outliers clipped; then,
     row by row, the running median of the first and last four columns. With one amplifier: the clipped means
-    of all reference pixels in odd and in even columns. Only reference pixels without DO_NOT_USE count. The
-    zero frame is corrected likewise; its zeros stay. In IRS2 readouts the reference pixels read between the
+    of all reference pixels in odd and in even columns. Where stripes were read: likewise, for
+    each of the four amplifiers. Only reference pixels without DO_NOT_USE count. The zero frame is corrected
+    too; its zeros stay. In IRS2 readouts the reference pixels read between the
     others, and the reference output, are filtered in time as the reference says, subtracted and taken out of
     the image; bad ones are found in each integration. MIRI's full frames: for each output, which reads every
     fourth column, odd and even rows, the mean of what its reference pixels on the left and those on the right
@@ -119,11 +121,13 @@ def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
         return out
     frame = _frame(ramp)
     one = min(ramp.shape[2:]) < SIZE and int(ramp.meta.get("NOUTPUTS") or 1) != 4
-    groups = _good_pixels(ramp, frame, one, options)
+    width = SIZE if one else AMPLIFIER
+    by_mark = width if one or in_stripes(ramp.meta.primary) else 0
+    groups = _good_pixels(ramp, frame, bool(by_mark), options)
     out = writable(ramp, "data")
-    _correct(out.data.reshape(-1, *ramp.shape[2:]), frame, one, groups, options, keep_zero=False)
+    _correct(out.data.reshape(-1, *ramp.shape[2:]), frame, by_mark, groups, options, keep_zero=False)
     if out.zeroframe is not None:
-        _correct(out.zeroframe, frame, one, groups, options, keep_zero=True)
+        _correct(out.zeroframe, frame, by_mark, groups, options, keep_zero=True)
     return out
 
 
@@ -140,10 +144,10 @@ def _frame(ramp: Ramp) -> Frame:
     return Frame(window.x, window.y, True) if transposed else Frame(window.y, window.x, False)
 
 
-def _good_pixels(ramp: Ramp, frame: Frame, one: bool, options: RefpixOptions) -> NDArray[np.bool_]:
-    """Return which pixels (row, column) are good reference pixels."""
+def _good_pixels(ramp: Ramp, frame: Frame, by_mark: bool, options: RefpixOptions) -> NDArray[np.bool_]:
+    """Return which pixels (row, column) are good reference pixels: those marked so, or the edges."""
     good = (ramp.pixeldq & np.uint32(DQ.DO_NOT_USE)) == 0
-    if one:
+    if by_mark:
         marked = (ramp.pixeldq & np.uint32(DQ.REFERENCE_PIXEL)) != 0
         if ramp.meta.get("SUBARRAY") in EDGELESS:
             marked[:, :BORDER] = marked[:, -BORDER:] = True
@@ -165,19 +169,19 @@ def _on_border(index: NDArray[np.integer]) -> NDArray[np.bool_]:
 def _correct(
     images: NDArray[np.float32],
     frame: Frame,
-    one: bool,
+    by_mark: int,
     good: NDArray[np.bool_],
     options: RefpixOptions,
     keep_zero: bool,
 ) -> None:
-    """Correct images (nimage, ny, nx) in place."""
+    """Correct images (nimage, ny, nx) in place; `by_mark` columns that an amplifier reads, or the edges."""
     view = frame.view(images)
     columns = np.zeros((len(view), view.shape[2]))
     rows = np.zeros((len(view), view.shape[1]))
     parity = 2 if options.odd_even_columns else 1
     start = np.array([frame.slow, frame.fast])
-    if one:
-        _one_amplifier(view, good, start, parity, options.siglimit, columns)
+    if by_mark:
+        _marked(view, good, (start[1], by_mark, parity), options.siglimit, columns)
     else:
         _four_amplifiers(view, good, start, parity, options.siglimit, columns)
         if options.use_side_ref_pixels and options.side_gain:
@@ -191,22 +195,29 @@ def _correct(
 
 
 @njit(cache=True, parallel=True)
-def _one_amplifier(images, good, start, parity, limit, columns):
+def _marked(images, good, layout, limit, columns):
+    """Clipped means of the good pixels of each amplifier, in columns of each parity."""
     nimage, nrow, ncolumn = images.shape
+    start, width, parity = layout
     for k in prange(nimage):
-        values = np.empty(nrow * ncolumn)
-        means = np.full(2, np.nan)
-        for p in range(parity):
-            n = 0
-            for r in range(nrow):
-                for c in range(ncolumn):
-                    if good[r, c] and (c + start[1]) % parity == p and np.isfinite(images[k, r, c]):
-                        values[n] = images[k, r, c]
-                        n += 1
-            means[p] = clipped_mean(values, n, limit)
-        for c in range(ncolumn):
-            mean = means[(c + start[1]) % parity]
-            columns[k, c] = mean if np.isfinite(mean) else 0.0
+        values = np.empty(nrow * min(width, ncolumn))
+        means = np.empty(2)
+        for amplifier in range(start // width, (start + ncolumn - 1) // width + 1):
+            first = max(0, amplifier * width - start)
+            last = min(ncolumn, (amplifier + 1) * width - start)
+            for p in range(parity):
+                n = 0
+                for r in range(nrow):
+                    for c in range(first + (p - first - start) % parity, last, parity):
+                        if good[r, c] and np.isfinite(images[k, r, c]):
+                            values[n] = images[k, r, c]
+                            n += 1
+                means[p] = clipped_mean(values, n, limit)
+            if width < SIZE and np.isnan(means[:parity]).any():
+                continue  # it is left alone, so that no stripes arise
+            for c in range(first, last):
+                mean = means[(c + start) % parity]
+                columns[k, c] = mean if np.isfinite(mean) else 0.0
 
 
 @njit(cache=True)

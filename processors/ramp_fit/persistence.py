@@ -20,7 +20,7 @@ from schemas.errors import Unprocessable
 from schemas.keywords import MJD_UNIX, cadence, exposure_began
 from schemas.meta import Meta
 from schemas.products import PersistenceHistory, Ramp
-from schemas.references import References
+from schemas.references import References, Window
 
 SATURATED = np.uint8(DQ.SATURATED)
 TRAPS = ("trapdensity", "trappars", "persat")
@@ -154,12 +154,15 @@ def _seen(
     ramp: Ramp, histories: Iterable[PersistenceHistory]
 ) -> Iterator[tuple[PersistenceHistory, tuple[Any, Any], Any]]:
     """Yield each history with those of its pixels that the exposure sees, and which rows they are."""
-    ny, nx = ramp.shape[2:]
-    corner = [int(ramp.meta.get(keyword) or 1) - 1 for keyword in ("SUBSTRT2", "SUBSTRT1")]
+    window = Window.of(ramp.meta.primary, ramp.shape[2:])
+    places = window.places
+    last = places.shape[1] - 1
     for history in histories:
-        y, x = (history.pixels[name].astype(np.intp) - o for name, o in zip("yx", corner, strict=True))
-        rows = np.flatnonzero((y >= 0) & (y < ny) & (x >= 0) & (x < nx))
-        yield history, (y[rows], x[rows]), rows
+        y, x = history.pixels["y"].astype(np.intp), history.pixels["x"].astype(np.intp) - window.x
+        near = (y <= last) & (x >= 0) & (x < window.nx)
+        image_rows = np.where(near, places[:, np.minimum(y, last)], -1)
+        turn, rows = np.nonzero(image_rows >= 0)
+        yield history, (image_rows[turn, rows], x[rows]), rows
 
 
 def _traps(

@@ -12,6 +12,7 @@ from schemas.errors import Unprocessable
 from schemas.keywords import began, cadence
 from schemas.meta import Meta
 from schemas.products import HISTORY_COLUMNS, Ramp
+from schemas.references import Window
 
 DAY = 86400.0
 """Seconds."""
@@ -118,8 +119,11 @@ def bright_pixels(ramp: Ramp, index: int, threshold: float, start: float) -> NDA
     over = full | (usable & (ramps > threshold))
     rows["time"] = start + ends[over.argmax(axis=0)] / DAY
     rows["fluence"] = _rate(ramps, usable, group_middles(ramp.meta, len(data))) * ends[-1]
-    rows["y"], rows["x"] = y + _corner(ramp.meta, "SUBSTRT2"), x + _corner(ramp.meta, "SUBSTRT1")
+    window = Window.of(ramp.meta.primary, data.shape[1:])
+    rows["y"], rows["x"] = window.rows[y], x + window.x
     rows["integrations"], rows["saturated"] = 1, saturated[y, x]
+    if window.stripes:  # in whatever order they were read, and some twice
+        rows = rows[np.unique(_pixel(rows), return_index=True)[1]]
     return rows
 
 
@@ -133,7 +137,7 @@ def joined(before: NDArray[Any], new: NDArray[Any]) -> NDArray[Any]:
     """
     if not len(before) or not len(new):
         return new if len(new) else before
-    first, second = (rows["y"].astype(np.int64) << 16 | rows["x"] for rows in (before, new))
+    first, second = _pixel(before), _pixel(new)
     _, old, again = np.intersect1d(first, second, assume_unique=True, return_indices=True)
     new = new.copy()
     new["integrations"][again] += before["integrations"][old]
@@ -155,5 +159,6 @@ def _rate(ramps: NDArray[Any], usable: NDArray[np.bool_], times: NDArray[Any]) -
     return np.nan_to_num(np.maximum(rise, 0.0) / span)
 
 
-def _corner(meta: Meta, keyword: str) -> int:
-    return int(meta.get(keyword) or 1) - 1
+def _pixel(rows: NDArray[Any]) -> NDArray[np.int64]:
+    """Return one number for each pixel, which orders them by y and x."""
+    return rows["y"].astype(np.int64) << 16 | rows["x"]

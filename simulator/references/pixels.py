@@ -9,6 +9,7 @@ import numpy as np
 from astropy.io import fits
 
 from schemas.dq import DQ
+from schemas.references import Window
 from simulator import irs2 as interleaving
 from simulator.detector import COUPLING, Maps, maps
 from simulator.instruments import Detector
@@ -178,21 +179,21 @@ def write_dark(detector: Detector, header: dict[str, Any], readout: Readout, pat
     detector : Detector
         Detector.
     header : dict
-        SUBARRAY, SUBSTRT1, SUBSTRT2, SUBSIZE1 and SUBSIZE2 of the exposures that it serves.
+        SUBARRAY, SUBSTRT1, SUBSTRT2, SUBSIZE1 and SUBSIZE2 of the exposures that it serves; SLOWAXIS and
+        MSTR_* of those in stripes.
     readout : Readout
         Their sampling; ``ngroups`` is that of the file.
     path : Path
         File to write.
     """
-    y, x = header["SUBSTRT2"] - 1, header["SUBSTRT1"] - 1
-    rows, columns = slice(y, y + header["SUBSIZE2"]), slice(x, x + header["SUBSIZE1"])
+    window = Window.of(header)
     pixels = maps(detector)
-    # np.ascontiguousarray of what a window needs, so that a small dark of a full frame holds no frame in
-    # memory
-    rate = np.ascontiguousarray((pixels.dark / pixels.gain)[rows, columns])
+    # an array of rows makes a copy, so that a small dark of a full frame holds no frame in memory
+    rate = (pixels.dark / pixels.gain)[window.rows, window.x : window.x + window.nx]
     middle = [np.mean(readout.frames(group)) * readout.tframe for group in range(readout.ngroups)]
     data = np.asarray(middle, dtype=np.float32)[:, None, None] * rate
-    keywords = {k: header[k] for k in ("SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")} | {
+    own = ("SUBARRAY", "SUBSTRT1", "SUBSTRT2", "SUBSIZE1", "SUBSIZE2")
+    keywords = {k: header[k] for k in header if k in own or k.startswith("MSTR_")} | {
         "FASTAXIS": detector.fast_axis,
         "SLOWAXIS": detector.slow_axis,
         "READPATT": readout.pattern,
