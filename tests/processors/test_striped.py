@@ -82,7 +82,7 @@ def test_the_rows_of_a_full_frame(pair):
 
 def test_reference_pixels_of_each_amplifier(pair):
     """Their means are taken away, of odd and of even columns apart, and with them what drifts."""
-    _, paths = pair
+    name, paths = pair
     raw = read(paths.stripes)
     drift = np.array([[100, -40], [30, 0], [-80, 10], [5, 60]])
     amplifier, parity = np.arange(2048) // 512, np.arange(2048) % 2
@@ -94,4 +94,7 @@ def test_reference_pixels_of_each_amplifier(pair):
     good = (plain.pixeldq & DQ.DO_NOT_USE == 0) & ~(plain.groupdq != 0).any(axis=(0, 1))
     good &= ~(shifted.groupdq != 0).any(axis=(0, 1))
     assert good.mean() > 0.5
-    assert np.abs(shifted.data - plain.data)[:, :, good].max() < 1.0
+    seen = (amplifier % 3 == 0) | (ALL[name].keywords["MSTR_RD1"] > 0)  # at the sides, or everywhere
+    difference = np.abs(shifted.data - plain.data)
+    assert difference[:, :, good & seen].max() < 1.0
+    assert seen.all() or difference[:, :, good & ~seen].max() > 50  # amplifiers without any are left alone

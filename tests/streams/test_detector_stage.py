@@ -42,7 +42,7 @@ def test_figures_of_the_ramp_are_told_though_it_is_never_stored(tmp_path, nint):
 
 
 @pytest.mark.parametrize("compute", [detector1, raw_to_rate])
-def test_an_exposure_read_in_stripes_is_refused(tmp_path, compute):
-    job = job_of(raw_ramp((1, 3, 16, 16)), tmp_path, MSTR_RD1=4)
-    with pytest.raises(Unprocessable, match="several stripes"):
+def test_an_exposure_read_in_superstripes_is_refused(tmp_path, compute):
+    job = job_of(raw_ramp((1, 3, 16, 16)), tmp_path, SSTR_NST=4)
+    with pytest.raises(Unprocessable, match="superstripes"):
         compute(job)

@@ -55,7 +55,7 @@ def test_what_is_enough_passes(cards):
 
 def test_the_steps_refuse_what_they_would_do_wrong():
     given = references(mask(np.zeros(SHAPE[2:], np.uint32)))
-    with pytest.raises(Unprocessable, match=r"step dq_init: .*several stripes"):
-        dq_init(make_ramp(np.zeros(SHAPE), MSTR_RD1=40), given)
+    with pytest.raises(Unprocessable, match=r"step dq_init: .*superstripes"):
+        dq_init(make_ramp(np.zeros(SHAPE), SSTR_NST=3), given)
     with pytest.raises(Unprocessable, match=r"step refpix: .*FASTAXIS = 0"):
         refpix(make_ramp(np.zeros(SHAPE), FASTAXIS=0))
