@@ -334,13 +334,13 @@ def _emissions(
     for event in events_of(site.bus, SOURCES):
         for one in _heard_before(event, site.store, recipe):
             if one.whose in concerned:
-                associator.take(one.message, 0.0, one.whose)
+                list(associator.hear(one.message, 0.0, one.whose))
     associator.finish()
     for plan in campaign.plans:
         expectation = Expectation(plan=plan, generation=campaign.generation, campaign=campaign.id)
         whose = next(event.recipe.digest for event in campaign.events if event.line == plan.line)
         messages = [*heard_of_plan(expectation, recipe(whose)), *messages]
-    said = [associator.take(one.message, 0.0, one.whose) for one in messages]
+    said = [after for one in messages for after in associator.hear(one.message, 0.0, one.whose)]
     said += associator.finish()
     last = {emission.association_id: emission for one in said for emission in one.emissions}
     return [emission for emission in last.values() if emission.campaign == campaign.id]
