@@ -29,7 +29,7 @@ class Expectation(Frozen):
     campaign : str
         Empty for the standing plan; else the exposures that a campaign sends through again.
     whole : str
-        Digest of the plan that it is a part of; empty for a whole one.
+        Digest of the whole plan, if this may be a part of it; that of `plan` when empty.
     days : tuple of str
         Of a whole plan, the detectors' days that are told of parts of it.
     """
