@@ -20,7 +20,8 @@ ASSOCIATOR_STATE: Final = "associator-state"
 ASSOCIATOR_TABLES: Final = ("exposures", "associations", "plans")
 """Tables in which it remembers the same on Kafka."""
 MEMBERS: Final = "members"
-"""On Kafka, what the associator reads, by program: forwarded from its sources."""
+"""On Kafka, what the associator reads, by program or detector and day: forwarded from its sources, or said by
+one of its states to another."""
 SETTLED: Final = "dlq-settled"
 """What became of dead letters, by topic, partition and offset."""
 

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Callable
+from collections.abc import Callable, Iterator
 
 from schemas.events import FailureEvent, ProductEvent
 from streams.associator.drafts import Patience
@@ -50,6 +50,18 @@ class Associator:
             Line and address of the state; those of the program when absent.
         """
         return self._reduce(whose or route(message), message, now)
+
+    def hear(
+        self,
+        message: ProductEvent | FailureEvent | Expectation,
+        now: float,
+        whose: tuple[str, str] | None = None,
+    ) -> Iterator[Reduced]:
+        """Yield the same, then what there is to say on those detectors' days that a plan leaves."""
+        first = self.take(message, now, whose)
+        yield first
+        for day, nothing in first.left:
+            yield self.take(nothing, now, (first.state.line, day))
 
     def tick(self, now: float) -> list[Reduced]:
         """Return what there is to say at a time, by line and program."""

@@ -8,6 +8,7 @@ on after ends the process, which loses nothing.
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Awaitable, Callable, Mapping
 from typing import Any, Final, TypeVar
@@ -88,6 +89,7 @@ class AssociatorApp:
         self._recovered = self._generation = -1
         self._beaten = time.monotonic()
         self._ticked: dict[int, float] = {}
+        self._in_threads: set[asyncio.Future[Any]] = set()
         self.error: BaseException | None = None
         self.waits = ""
         self.app = make_app(connection, partitions, lease)
@@ -124,21 +126,36 @@ class AssociatorApp:
         """
         await self.app.start()
         self._beaten = time.monotonic()
-        while not stopping():
-            self._beat()
-            if error := self.error or self.app.crash_reason:
-                await self._stop()
-                raise error
-            turned()
-            await self._look_at_clock()
-            await asyncio.sleep(TURN)
-        await self._stop()
-
-    async def _stop(self) -> None:
+        look = asyncio.ensure_future(self._look_at_clock())
         try:
-            await asyncio.wait_for(self.app.stop(), STOP_WITHIN)
-        except TimeoutError:
-            raise CalstreamError(f"the associator did not end within {STOP_WITHIN:.0f} s") from None
+            while not stopping():
+                self._beat()
+                if error := self.error or self.app.crash_reason:
+                    raise error
+                turned()
+                if look.done():  # what it waits for must not keep this loop from going round
+                    look.result()
+                    look = asyncio.ensure_future(self._look_at_clock())
+                await asyncio.sleep(TURN)
+        except BaseException:
+            with contextlib.suppress(CalstreamError):  # the first error tells why it ends
+                await self._stop(look)
+            raise
+        await self._stop(look)
+
+    async def _stop(self, look: asyncio.Future[None]) -> None:
+        look.cancel()
+        ending = asyncio.ensure_future(self._end())
+        await asyncio.wait({ending}, timeout=STOP_WITHIN)
+        if not ending.done():
+            ending.cancel()
+            raise CalstreamError(f"the associator did not end within {STOP_WITHIN:.0f} s")
+        ending.result()
+
+    async def _end(self) -> None:
+        await self.app.stop()
+        while self._in_threads:
+            await asyncio.wait(self._in_threads)
 
     async def end_waiting(self) -> None:
         """Let every open association go out: nothing more will come."""
@@ -149,7 +166,8 @@ class AssociatorApp:
         """Take over what was assigned; tick where something is due."""
         assert self._desks is not None
         if not self.ready:
-            await self._take_over()
+            with contextlib.suppress(_SharedOutAnewError):  # then there is something else to take over
+                await self._take_over()
         elif not self._reducing.locked():
             await self._tick(self._desks.due(time.time()), end=False)
 
@@ -170,10 +188,10 @@ class AssociatorApp:
         for table in self.tables.values():
             for key in [key for key in table.data if desks.partition_of(key) not in held]:
                 table.data.pop(key, None)  # Faust keeps it, and its owner may have taken it away meanwhile
-        await self._surely(lambda: asyncio.to_thread(desks.reopen, held))
+        await self._surely(lambda: self._in_thread(desks.reopen, held))
         self._generation = generation
         self._ticked.clear()
-        await self._surely(lambda: asyncio.to_thread(self._publish, [], desks.open))
+        await self._surely(lambda: self._in_thread(self._publish, [], desks.open))
 
     async def _tick(self, partitions: list[int], *, end: bool) -> None:
         for partition in partitions:
@@ -237,12 +255,12 @@ class AssociatorApp:
                     sent.append(self._send(out, partition_of(out.key, self._partitions)))
         await asyncio.gather(*sent)
         if letters:
-            await self._surely(lambda: asyncio.to_thread(self._publish, letters, self.open))
+            await self._surely(lambda: self._in_thread(self._publish, letters, self.open))
 
     async def _addresses(self, event: Event) -> list[str]:
         assert self._desks is not None
         desks = self._desks
-        return await self._surely(lambda: asyncio.to_thread(desks.addresses, event))
+        return await self._surely(lambda: self._in_thread(desks.addresses, event))
 
     async def _send(self, out: Outgoing, partition: int) -> None:
         """Send a message to the reducer, and wait until it is safe."""
@@ -265,9 +283,9 @@ class AssociatorApp:
                 self._ticked.pop(message.partition, None)
 
     async def _followed(self, desks: Desks, messages: list[Message], generation: int) -> None:
-        outcome = await asyncio.to_thread(desks.take, messages, time.time())
+        outcome = await self._in_thread(desks.take, messages, time.time())
         try:
-            await asyncio.to_thread(self._publish, list(outcome.outputs), desks.open)
+            await self._in_thread(self._publish, list(outcome.outputs), desks.open)
         except Retriable:
             desks.reopen()
             raise
@@ -277,7 +295,7 @@ class AssociatorApp:
         for completeness in outcome.completeness:
             self._emitted(completeness)
         if outcome.obsolete:
-            await asyncio.to_thread(desks.remove, outcome.obsolete)
+            await self._in_thread(desks.remove, outcome.obsolete)
 
     async def _write(self, table: Any, changes: list[Outgoing], desks: Desks) -> None:
         """Change a table, and wait until its changelog says so too."""
@@ -330,6 +348,13 @@ class AssociatorApp:
             else:
                 self.waits = ""
                 return done
+
+    async def _in_thread(self, work: Callable[..., T], *arguments: Any) -> T:
+        """Do something in a thread, where it comes to its end though nobody may wait for it any more."""
+        running = asyncio.ensure_future(asyncio.to_thread(work, *arguments))
+        self._in_threads.add(running)
+        running.add_done_callback(self._in_threads.discard)
+        return await asyncio.shield(running)
 
     def _topic(self, name: str) -> Any:
         return self.app.topic(

@@ -192,4 +192,4 @@ class HostedAssociator:
 
     def _take(self, message: Message) -> Iterator[Reduced]:
         for one in heard(unpack(message), self._store, self._recipe):
-            yield self._associator.take(one.message, time.time(), one.whose)
+            yield from self._associator.hear(one.message, time.time(), one.whose)

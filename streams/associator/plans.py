@@ -28,11 +28,17 @@ class Expectation(Frozen):
         The event's; of two plans of one campaign the newer one holds.
     campaign : str
         Empty for the standing plan; else the exposures that a campaign sends through again.
+    whole : str
+        Digest of the whole plan, if this may be a part of it; that of `plan` when empty.
+    days : tuple of str
+        Of a whole plan, the detectors' days that are told of parts of it.
     """
 
     plan: Plan
     generation: str
     campaign: str = ""
+    whole: str = ""
+    days: tuple[str, ...] = ()
 
     @classmethod
     def of(cls, event: PlanEvent, plan: Plan) -> Expectation:
@@ -41,8 +47,42 @@ class Expectation(Frozen):
 
     @property
     def version(self) -> str:
-        """Return what orders plans: ``generation/digest``."""
-        return f"{self.generation}/{digest(self.plan.model_dump(mode='json'))}"
+        """Return what orders plans, and the parts of plans alike: ``generation/digest``."""
+        return f"{self.generation}/{self.whole or digest(self.plan.model_dump(mode='json'))}"
+
+    @property
+    def held(self) -> str:
+        """Return what a state remembers of it: its version and its days."""
+        return " ".join((self.version, *self.days))
+
+    def part(self, exposures: Iterable[PlannedExposure]) -> Expectation:
+        """Return that part of a plan which has these exposures; it is as new as the whole."""
+        plan = self.plan.model_copy(update={"exposures": tuple(exposures)})
+        whole = self.version.rpartition("/")[2]
+        return self.model_copy(update={"plan": plan, "whole": whole, "days": ()})
+
+
+def days_left(held: str, message: Expectation) -> tuple[tuple[str, Expectation], ...]:
+    """Return the detectors' days that only the older one of two plans names, and what to tell them.
+
+    That is the newer plan without any exposure. It is the same whichever of the two comes first: the parts of
+    the older one may reach their days last.
+
+    Parameters
+    ----------
+    held : str
+        What a program's state remembers of the plan that holds; empty if there was none.
+    message : Expectation
+        Another one for that program, and the same campaign.
+    """
+    if not held:
+        return ()
+    older, newer = sorted((held, message.held))
+    version, *named = newer.split(" ")
+    generation, _, whole = version.rpartition("/")
+    plan = message.plan.model_copy(update={"exposures": ()})
+    nothing = Expectation(plan=plan, generation=generation, campaign=message.campaign, whole=whole)
+    return tuple((day, nothing) for day in sorted({*older.split(" ")[1:]} - {*named}))
 
 
 def program_of(name: str, keywords: Mapping[str, Scalar]) -> str:

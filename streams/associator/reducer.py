@@ -17,6 +17,8 @@ When an association goes out:
   each of those that a plan names or whose raw file is known has arrived or failed, or soon after it
   (``WAIT``) without those that have not. It is made in the state of the day on which that one began; the
   states of the days after know it too, and that it is through;
+- and where a newer plan of a program names nothing of a detector's day any more, the program's state, which
+  knows the days of the plan that it replaces, has that day's state told so;
 - again whenever a member, its generation, the failures, or completeness have changed. A member that was made
   again with the same content has a newer generation, which its association inherits; the stage behind it then
   finds its work done.
@@ -32,7 +34,7 @@ from typing import Final
 from schemas.events import FailureEvent, ProductEvent, Scalar
 from streams.associator.drafts import Patience, assemble, due
 from streams.associator.emissions import Emission, Refused, emission
-from streams.associator.plans import Expectation, detector_days, program_of, route
+from streams.associator.plans import Expectation, days_left, detector_days, program_of, route
 from streams.associator.rules import RULES, Place, Refusal, Rule, group_id, places
 from streams.associator.state import OF_DETECTOR, Arrival, Exposure, Group, Setback, State
 
@@ -50,12 +52,25 @@ DEFAULT_PATIENCE: Final = Patience()
 
 @dataclass(frozen=True)
 class Reduced:
-    """A state before and after a message, and what there is to say."""
+    """A state before and after a message, and what there is to say.
+
+    Attributes
+    ----------
+    before, state : State
+        Before and after.
+    emissions : tuple of Emission
+        Associations that go out.
+    refused : tuple of Refused
+        Exposures that no rule can place.
+    left : tuple of (str, Expectation)
+        Detectors' days that only the older one of two plans names, and what their states are to be told.
+    """
 
     before: State
     state: State
     emissions: tuple[Emission, ...] = ()
     refused: tuple[Refused, ...] = ()
+    left: tuple[tuple[str, Expectation], ...] = ()
 
 
 def reduce(
@@ -90,7 +105,10 @@ def reduce(
     if isinstance(message, Tick):
         return Reduced(state, *_speak(state, state.groups, now, patience, rules))
     _check(state, message)
+    left: tuple[tuple[str, Expectation], ...] = ()
     if isinstance(message, Expectation):
+        if not state.of_detector:
+            left = days_left(state.plans.get(message.campaign, ""), message)
         after, refused = _expect(state, message, rules)
         touched: Iterable[str] = after.groups
     else:
@@ -98,7 +116,7 @@ def reduce(
         if exposure is None:
             return Reduced(state, state, refused=refused)
         after, touched = _put(state, message.name, exposure)
-    return Reduced(state, *_speak(_note(after, touched, now), touched, now, patience, rules), refused)
+    return Reduced(state, *_speak(_note(after, touched, now), touched, now, patience, rules), refused, left)
 
 
 def next_due(state: State, patience: Patience = DEFAULT_PATIENCE) -> float | None:
@@ -153,7 +171,7 @@ def _expect(state: State, message: Expectation, rules: tuple[Rule, ...]) -> tupl
     """Put a plan in the place of the one that holds, unless that is newer."""
     campaign, program = message.campaign, message.plan.program
     slot = f"{campaign}{OF_DETECTOR}{program}" if state.of_detector else campaign
-    if message.version <= state.plans.get(slot, ""):
+    if message.held <= state.plans.get(slot, ""):
         return state, ()
     exposures = dict(state.exposures)
     planned = {exposure.name: exposure.keywords for exposure in message.plan.exposures}
@@ -168,7 +186,7 @@ def _expect(state: State, message: Expectation, rules: tuple[Rule, ...]) -> tupl
         if name in planned:
             expected[campaign] = planned[name]
         exposures[name] = _with_outlook(state, name, known.model_copy(update={"expected": expected}), rules)
-    update = {"exposures": exposures, "plans": {**state.plans, slot: message.version}}
+    update = {"exposures": exposures, "plans": {**state.plans, slot: message.held}}
     after = state.model_copy(update=update)
     every = chain.from_iterable(exposures[name].places for name in sorted(exposures))
     refused = chain.from_iterable(

@@ -18,6 +18,7 @@ from streams.metrics import ServiceMetrics
 from streams.overview import busy, look
 from streams.recipes import RecipeShelf
 from streams.service.announcing import Announcer
+from streams.service.behind import Behind
 from streams.site import Site
 from streams.topics import ASSOCIATION
 
@@ -56,7 +57,7 @@ class AssociatorService:
         self._stopping = stopping
         self._patience = patience
         self._metrics = ServiceMetrics(GROUP, SOURCES, (), (ASSOCIATION,), registry or CollectorRegistry())
-        self._looked_at_lag = 0.0
+        self._behind = Behind(site.bus, GROUP, SOURCES, self._metrics)
         self.announcer = Announcer(site.bus, GROUP)
         self.ready = False
         self.turned = time.monotonic()
@@ -92,9 +93,8 @@ class AssociatorService:
         self.announcer.say(
             state="waiting" if sentence else "ready", sentence=sentence, open=host.open if host.owner else 0
         )
-        if time.monotonic() - self._looked_at_lag > 5:
-            self._looked_at_lag = time.monotonic()
-            self._metrics.lag(self._site.bus.lag(GROUP, SOURCES))
+        if not sentence:
+            self._behind.look()
 
     def _record(self, number: int) -> list[Outgoing]:
         """Return the record if the number is new: who looks meanwhile must not think that all is done."""

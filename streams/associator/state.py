@@ -222,7 +222,8 @@ class State(Frozen):
     groups : mapping of str to Group
         By association id.
     plans : mapping of str to str
-        Which plan holds, as ``generation/digest``: by campaign, the standing plan under "".
+        Which plan holds, as ``generation/digest``, and the detectors' days that were told of parts of it: by
+        campaign, the standing plan under "".
     """
 
     line: str

@@ -26,7 +26,7 @@ from schemas.recipe import Recipe
 from streams.associator.drafts import Patience
 from streams.associator.driver import Associator
 from streams.associator.memory import parked, pieces, remembered
-from streams.associator.plans import route
+from streams.associator.plans import Expectation, route
 from streams.associator.reducer import Reduced
 from streams.associator.state import State
 from streams.associator.telling import heard, told
@@ -36,7 +36,7 @@ from streams.deadletters import dead_letter
 from streams.dispatch import sentence_of
 from streams.envelope import pack, unpack
 from streams.store import Store
-from streams.topics import ASSOCIATOR_STATE, ASSOCIATOR_TABLES, MEMBERS, READERS
+from streams.topics import ASSOCIATOR_STATE, ASSOCIATOR_TABLES, MEMBERS, PLAN, READERS
 
 GROUP: Final = "associator"
 
@@ -48,6 +48,9 @@ FROM: Final = "calstream_from"
 
 TICK: Final = "calstream_tick"
 """Header of what says that time has passed: ``due``, or ``end`` when nothing more will come."""
+
+LEFT: Final = "calstream_left"
+"""Header of what a program says to a detector's day: its newer plan names nothing of that any more."""
 
 _SENT_ON: Final = (
     "ce_specversion", "ce_id", "ce_source", "ce_type", "ce_subject", "content-type", "traceparent",
@@ -107,6 +110,12 @@ def forwarded(message: Message, event: Event, address: str | None = None) -> Out
 def tick(*, end: bool) -> dict[str, str]:
     """Return the headers of a message that says that time has passed."""
     return {TICK: "end" if end else "due"}
+
+
+def left(day: str, nothing: Expectation) -> Outgoing:
+    """Return the message by which a detector's day hears that a newer plan names nothing of it."""
+    value = nothing.model_dump_json().encode()
+    return Outgoing(topic=MEMBERS, key=day, value=value, headers={LEFT: nothing.plan.program})
 
 
 class Desks:
@@ -208,6 +217,7 @@ class Desks:
                 outputs.append(self.letter(_origin(message), error))
         for one in reduced:
             outputs.extend(pack(event) for event in told(one, self._store, self._recipe))
+            outputs.extend(left(day, nothing) for day, nothing in one.left)
         changes, obsolete = self._park(held)
         return Outcome(
             outputs=tuple(outputs),
@@ -226,6 +236,9 @@ class Desks:
     def _reduced(self, desk: Associator, message: Message, now: float) -> list[Reduced]:
         if TICK in message.headers:
             return desk.tick(math.inf if message.headers[TICK] == "end" else now)
+        if LEFT in message.headers:
+            nothing = Expectation.model_validate_json(message.value)
+            return [desk.take(nothing, now, (nothing.plan.line, message.key))]
         every = heard(unpack(message), self._store, self._recipe)
         return [desk.take(one.message, now, one.whose) for one in every if one.whose[1] == message.key]
 
@@ -272,6 +285,8 @@ class Desks:
 def _turn(message: Message) -> int:
     """Return when a message is taken among those that have come together: what is to come before what is."""
     sources = READERS[GROUP]
+    if LEFT in message.headers:
+        return sources.index(PLAN)
     if TICK in message.headers or (topic := _origin(message).topic) not in sources:
         return len(sources)
     return sources.index(topic)

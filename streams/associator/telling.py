@@ -71,11 +71,10 @@ def heard_of_plan(expectation: Expectation, recipe: Recipe) -> list[Heard]:
     for exposure in expectation.plan.exposures:
         for day in detector_days(exposure.keywords) if looks_back(exposure.keywords, recipe) else ():
             parts.setdefault(day, []).append(exposure)
-    found = [Heard(route(expectation), expectation)]
-    for day, exposures in sorted(parts.items()):
-        plan = expectation.plan.model_copy(update={"exposures": tuple(exposures)})
-        found.append(Heard((plan.line, day), expectation.model_copy(update={"plan": plan})))
-    return found
+    days = sorted(parts)
+    known = expectation.model_copy(update={"whole": expectation.version.rpartition("/")[2]})
+    found = [Heard(route(known), known.model_copy(update={"days": tuple(days)}))]
+    return [*found, *(Heard((known.plan.line, day), known.part(parts[day])) for day in days)]
 
 
 def _heard_of_detector(event: ProductEvent, days: list[str], store: Store) -> Iterator[Heard]:

@@ -187,49 +187,27 @@ class _Walk:
         return event
 
     def fitted(self, emission: Emission, coming: Mapping[str, ProductEvent]) -> ProductEvent:
-        """Return what becomes of a ramp that goes on with histories of the exposures before it."""
-        recipe = self._recipe(emission.recipe.digest)
-        members = [member for product in emission.association.products for member in product.members]
-        outcomes = {coming[member.identity].outcome for member in members if member.identity in coming}
-        outcome = next((one for one in (UNKNOWN, COMPUTED) if one in outcomes), "")
-        rate = _rate_of(emission, handler_after("rate", str(emission.keywords.get("EXP_TYPE", "")), recipe))
-        if not outcome:
-            try:
-                outcome, rate = self._rate(emission, rate)
-            except CalstreamError as error:
-                self.reasons.append(str(error))
-                outcome = UNKNOWN
-        self.runs[emission.stage, outcome] += 1
-        return rate.model_copy(update={"outcome": outcome})
+        """Return what becomes of a ramp that goes on with histories of the exposures before it.
 
-    def _rate(self, emission: Emission, unmade: ProductEvent) -> tuple[str, ProductEvent]:
+        Its rate; an unknown ``cal`` where nothing can be told of what is behind it.
+        """
         recipe = self._recipe(emission.recipe.digest)
-        handler = handler_of(emission.stage, recipe)
-        if handler != "builtin":
-            self.others[handler] += 1
-            return UNKNOWN, unmade
-        tools = self._tools(recipe)
-        with _announced_association(emission) as event:
-            run = planned(RAMP_FIT, event, tools)
-            if (manifest := tools.ledger.finished(run)) is None:
-                return COMPUTED, unmade
-            return HIT, event_of(run, manifest, "cached", tools)
+        unmade = _rate_of(emission, handler_after("rate", str(emission.keywords.get("EXP_TYPE", "")), recipe))
+        outcome, rate = self._outcome_of(emission, coming)
+        if outcome == UNKNOWN:
+            return _unmade(unmade, "cal", unmade.product.sha256, UNKNOWN)
+        return (rate or unmade).model_copy(update={"outcome": outcome})
 
     def combined(self, emission: Emission, coming: Mapping[str, ProductEvent]) -> Affected:
         """Return what becomes of an association."""
-        members = [member for product in emission.association.products for member in product.members]
-        sent = [coming[member.identity] for member in members if member.identity in coming]
-        outcomes = {event.outcome for event in sent}
-        outcome = next((one for one in (UNKNOWN, COMPUTED) if one in outcomes), "")
-        if not outcome:
-            try:
-                outcome = self._outcome_of(emission)
-            except CalstreamError as error:
-                self.reasons.append(str(error))
-                outcome = UNKNOWN
-        self.runs[emission.stage, outcome] += 1
+        members = _identities(emission)
+        outcome, _ = self._outcome_of(emission, coming)
         return Affected(
-            name=emission.name, stage=emission.stage, members=len(members), sent=len(sent), outcome=outcome
+            name=emission.name,
+            stage=emission.stage,
+            members=len(members),
+            sent=sum(identity in coming for identity in members),
+            outcome=outcome,
         )
 
     def _next(self, stage: Stage, event: ProductEvent, tools: Tools) -> ProductEvent:
@@ -241,18 +219,46 @@ class _Walk:
         self.runs[stage.name, COMPUTED] += 1
         return _announced(runs[0], tools)
 
-    def _outcome_of(self, emission: Emission) -> str:
-        recipe = self._recipe(emission.recipe.digest)
-        handler = handler_of(emission.stage, recipe)
+    def _outcome_of(
+        self, emission: Emission, coming: Mapping[str, ProductEvent]
+    ) -> tuple[str, ProductEvent | None]:
+        """Return what becomes of an association, and its product if there is one already; count its run.
+
+        One that goes to another's service is no run of ours, whatever its members are.
+        """
+        handler = handler_of(emission.stage, self._recipe(emission.recipe.digest))
         if handler != "builtin":
             self.others[handler] += 1
-            return UNKNOWN
-        with _announced_association(emission) as event:
-            return self._found(event, self._tools(recipe))
+            return UNKNOWN, None
+        outcome, made = self._worked_out(emission, coming)
+        self.runs[emission.stage, outcome] += 1
+        return outcome, made
 
-    def _found(self, event: AssociationEvent, tools: Tools) -> str:
-        run = planned(stage_named(event.stage), event, tools)
-        return COMPUTED if tools.ledger.finished(run) is None else HIT
+    def _worked_out(
+        self, emission: Emission, coming: Mapping[str, ProductEvent]
+    ) -> tuple[str, ProductEvent | None]:
+        outcomes = {coming[identity].outcome for identity in _identities(emission) if identity in coming}
+        for outcome in (UNKNOWN, COMPUTED):
+            if outcome in outcomes:
+                return outcome, None
+        try:
+            return self._looked_up(emission)
+        except CalstreamError as error:
+            self.reasons.append(str(error))
+            return UNKNOWN, None
+
+    def _looked_up(self, emission: Emission) -> tuple[str, ProductEvent | None]:
+        tools = self._tools(self._recipe(emission.recipe.digest))
+        with _announced_association(emission) as event:
+            run = planned(stage_named(event.stage), event, tools)
+            if (manifest := tools.ledger.finished(run)) is None:
+                return COMPUTED, None
+            return HIT, event_of(run, manifest, "cached", tools)
+
+
+def _identities(emission: Emission) -> list[str]:
+    """Return the identities of an association's members."""
+    return [member.identity for product in emission.association.products for member in product.members]
 
 
 def _recipes(campaign: Campaign, store: Store) -> Callable[[str], Recipe]:
@@ -328,13 +334,13 @@ def _emissions(
     for event in events_of(site.bus, SOURCES):
         for one in _heard_before(event, site.store, recipe):
             if one.whose in concerned:
-                associator.take(one.message, 0.0, one.whose)
+                list(associator.hear(one.message, 0.0, one.whose))
     associator.finish()
     for plan in campaign.plans:
         expectation = Expectation(plan=plan, generation=campaign.generation, campaign=campaign.id)
         whose = next(event.recipe.digest for event in campaign.events if event.line == plan.line)
         messages = [*heard_of_plan(expectation, recipe(whose)), *messages]
-    said = [associator.take(one.message, 0.0, one.whose) for one in messages]
+    said = [after for one in messages for after in associator.hear(one.message, 0.0, one.whose)]
     said += associator.finish()
     last = {emission.association_id: emission for one in said for emission in one.emissions}
     return [emission for emission in last.values() if emission.campaign == campaign.id]

@@ -26,6 +26,7 @@ from streams.envelope import unpack
 from streams.metrics import ServiceMetrics
 from streams.recipes import RecipeShelf
 from streams.service.announcing import Announcer
+from streams.service.behind import Behind
 from streams.service.child import ChildOptions, stage_of
 from streams.service.hurdle import Hurdle, Space
 from streams.service.messages import Answer, Failed, Finished, Task
@@ -93,7 +94,7 @@ class Service:
         self._linger = options.linger
         self._kept = 0.0
         self._trouble = ""
-        self._looked_at_lag = 0.0
+        self._behind = Behind(self._bus, options.name, self._topics, self._metrics)
         self._told = 0.0
         self.turned = time.monotonic()
         child = ChildOptions(
@@ -362,11 +363,8 @@ class Service:
         self._announcer.say(
             state="waiting" if sentence else "ready", sentence=sentence, in_work=tuple(self._works(working))
         )
-        if not self._trouble and time.monotonic() - self._looked_at_lag > 5:
-            self._looked_at_lag = time.monotonic()
-            self._metrics.lag(self._bus.lag(self._options.name, self._topics))
-            times = {topic: self._oldest(topic) for topic in self._topics}
-            self._metrics.oldest(times)
+        if not self._trouble and self._behind.look():
+            self._metrics.oldest({topic: self._oldest(topic) for topic in self._topics})
 
     def _oldest(self, topic: str) -> float | None:
         """Return when the oldest message of a topic that is not done was published."""

@@ -65,12 +65,16 @@ class Observatory:
         ]  # fmt: skip
         return self.start(command)
 
-    def start(self, command: list[str]) -> subprocess.Popen[bytes]:
+    def start(self, command: list[str], state: str = "ready") -> subprocess.Popen[bytes]:
         number = len(self.workers)
         with (self.folder / f"worker-{number}.log").open("wb") as log:
             self.workers.append(subprocess.Popen(command, stdout=log, stderr=log, cwd=self.here))
-        self.until(lambda: any(r.pid == self.workers[-1].pid and r.state == "ready" for r in self.records()))
+        self.until(lambda: self.state() == state)
         return self.workers[-1]
+
+    def state(self) -> str:
+        """Return what the last worker says it is at."""
+        return next((r.state for r in self.records() if r.pid == self.workers[-1].pid), "")
 
     def records(self) -> list[ServiceRecord]:
         last = {message.key: message.value for message in self.bus.read("services")}
@@ -305,3 +309,40 @@ def test_one_that_does_not_get_on_ends_and_says_so(there):
     there.worker(quiet=0.1)
     there.until(lambda: len(there.said()) == 1)
     assert there.association(there.said()[0]).products[0].members[0].expname == f"{exposure(1)}_cal.fits"
+
+
+AWAY = """
+import pathlib, sys
+from schemas.errors import Retriable
+from streams.associator import tables
+from streams.cli import main
+
+def reopen(self, partitions=None, honest=tables.Desks.reopen):
+    if pathlib.Path(sys.argv[1]).exists():
+        raise Retriable("the store does not answer; check it")
+    honest(self, partitions)
+
+tables.Desks.reopen = reopen
+sys.exit(main(sys.argv[2:]))
+"""
+
+
+def test_while_the_store_is_away_it_waits_and_a_stop_is_heard(there):
+    away = there.folder / "away"
+    away.touch()
+    command = [
+        sys.executable, "-c", AWAY, str(away), "serve", "associator", "--bus", there.url,
+        "--store", str(there.folder / "store"), "-v",
+    ]  # fmt: skip
+    first = there.start(command, state="waiting")
+    time.sleep(10.0)  # for longer than a process may sleep
+    away.unlink()
+    there.until(lambda: there.state() == "ready")
+    there.say(plan([1]), cal(1))
+    there.until(lambda: len(there.said()) == 1)
+    first.send_signal(signal.SIGTERM)
+    assert first.wait(PATIENT) == 0
+    away.touch()
+    second = there.start(command, state="waiting")
+    second.send_signal(signal.SIGTERM)
+    assert second.wait(20.0) == 0

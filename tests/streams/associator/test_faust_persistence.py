@@ -14,6 +14,7 @@ from .made import exposure
 from .test_faust import Observatory
 from .test_persistence import ON, Told
 from .test_persistence_days import EARLY, LATE
+from .test_plans_replaced import planned
 
 
 @pytest.fixture(scope="module", autouse=True)
@@ -47,3 +48,20 @@ def test_the_next_day_learns_that_an_exposure_is_through(night, history):
     assert Counter(event.name for event in there.said()) == {exposure(1): 1, exposure(2): 1}
     members = {event.name: event.members for event in there.said()}
     assert members == {exposure(1): 1, exposure(2): 2 if history else 1}
+
+
+def test_a_day_that_a_newer_plan_leaves_is_told_by_whoever_has_the_program(night):
+    there, told = night
+    for _ in range(2):
+        there.worker()
+    there.say(planned(told, 1, here=(1, 2)))
+    there.until(lambda: not there.lag())
+    there.say(told.ramp(2))
+    there.until(lambda: not there.lag())
+    assert there.said() == []
+    there.workers[0].kill()
+    there.say(planned(told, 2, elsewhere=(3,)))
+    there.until(lambda: len(there.words()) == 1)
+    there.until(lambda: not there.lag())
+    assert [(event.name, event.members) for event in there.said()] == [(exposure(2), 1)]
+    assert list(there.bus.read("members.associator.dlq")) == []

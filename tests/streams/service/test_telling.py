@@ -8,25 +8,27 @@ import pytest
 
 from schemas.associations import Association, AssociationProduct, Member
 from schemas.canonical import digest
+from schemas.errors import Retriable
 from schemas.events import AssociationEvent, RecipeReference, next_generation
 from schemas.records import ServiceRecord
+from streams.bus.memory import MemoryBus, MemoryConsumer
 from streams.envelope import pack
 from streams.recipes import freeze
 from streams.roots import put_association
+from streams.service import behind
 from streams.service.loop import Service
 from streams.service.options import ServiceOptions
 from streams.service.slot import Slot
 from streams.topics import SERVICES
 
-from .support import RECIPE, TO_RAMP, running, site_at, until, write_crds
+from .support import RECIPE, TO_RAMP, events, publish, running, set_environment, site_at, until
 
 PRODUCT = "jw01234-o001_t001_nircam_clear-f200w"
 
 
 @pytest.fixture
 def site(tmp_path, monkeypatch):
-    for name, value in write_crds(tmp_path).items():
-        monkeypatch.setenv(name, value)
+    set_environment(monkeypatch, tmp_path)
     monkeypatch.setenv("CALSTREAM_TEST_SLEEP", "2")
     return site_at(tmp_path)
 
@@ -63,3 +65,27 @@ def test_of_an_association_it_names_the_product_and_not_the_key(site):
         site.bus.publish([pack(event)])
         works = until(lambda: [work for record in records(site) for work in record.in_work])
     assert {work.name for work in works} == {PRODUCT}
+
+
+def test_a_look_at_the_lag_that_fails_is_left_out_and_changes_nothing(site, monkeypatch):
+    fails, looks, rewinds = [True], [], []
+    lag, rewind = MemoryBus.lag, MemoryConsumer.rewind
+
+    def look(bus, group, topics):
+        looks.append(bool(fails))
+        if fails:
+            raise Retriable("the brokers do not answer; check them")
+        return lag(bus, group, topics)
+
+    monkeypatch.setattr(MemoryBus, "lag", look)
+    monkeypatch.setattr(MemoryConsumer, "rewind", lambda consumer: rewinds.append(1) or rewind(consumer))
+    monkeypatch.setattr(behind, "INTERVAL", 0.05)
+    publish(site, "plain_1")
+    with running(site) as service:
+        until(lambda: looks.count(True) > 2 or not service.thread.is_alive())
+        until(lambda: events(site, "ramp") or not service.thread.is_alive())
+        fails.clear()
+        until(lambda: False in looks or not service.thread.is_alive())
+    assert {record.state for record in records(site)} == {"starting", "ready", "stopping", "stopped"}
+    assert {record.sentence for record in records(site)} == {""}
+    assert rewinds == []
