@@ -46,6 +46,14 @@ DNU32 = np.uint32(DNU)
 Q, Z, CII, CIJ = range(NSCRATCH, NSCRATCH + 4)
 """More rows of scratch: C^-1 dt, C^-1 times the residual, and diagonal and upper off-diagonal of C^-1."""
 NROWS = NSCRATCH + 4
+LAST_PAIR = 6.5
+"""By how much more two of three differences must lower chi-squared: noise does so in 0.2 % of single hits."""
+SIGNIFICANT = 4.5
+"""Standard deviations beyond which a difference is more than is usual."""
+STEP = 32
+"""Rows and columns from one pixel to the next of those that tell the usual rate."""
+LITTLE = 5.0
+"""Sizes of a hit beyond which what is not usual counts as a bright source."""
 
 
 @dataclass(frozen=True)
@@ -125,17 +133,28 @@ def find_jumps(
     seeds = np.zeros(flags.shape if sides else (1, 1, 1), np.bool_)
     cuts = (float(limits.one), float(limits.two), float(span[0]), float(span[1]))
     tables = (pattern.table, pattern.coefficients)
-    _search(np.ascontiguousarray(data, np.float32), flags, tables, (*planes, skip), (cuts, after), seeds)
+    how = (cuts, _usual_rate(data, pattern), after)
+    _search(np.ascontiguousarray(data, np.float32), flags, tables, (*planes, skip), how, seeds)
     if sides:
         grow(flags, seeds)
     return flags
+
+
+def _usual_rate(data: Float32, pattern: ReadPattern) -> float:
+    """Return the rate of most pixels, DN/s, from some of them."""
+    _, ny, nx = data.shape
+    some = data[:, ny // 2 % STEP :: STEP, nx // 2 % STEP :: STEP] if min(ny, nx) > 4 * STEP else data
+    with np.errstate(invalid="ignore", over="ignore"):
+        rates = np.diff(some, axis=0) / np.diff(pattern.mean_t).astype(np.float32)[:, np.newaxis, np.newaxis]
+    rates = rates[np.isfinite(rates)]
+    return max(float(np.median(rates)), 0.0) if rates.size else 0.0
 
 
 @parallel_kernel
 def _search(data: Array, groupdq: Array, tables: Any, planes: Any, how: Any, seeds: Array) -> None:
     ngroup, ny, nx = data.shape
     gain, readnoise, dark, skip = planes
-    cuts, after = how
+    cuts, usual, after = how
     for y in prange(ny):
         lanes, differences, seen = workspace(ngroup)
         rates, chosen = np.empty_like(differences), np.zeros(TILE, np.bool_)
@@ -155,7 +174,8 @@ def _search(data: Array, groupdq: Array, tables: Any, planes: Any, how: Any, see
                 g, r = np.float64(gain[y, x]), np.float64(readnoise[y, x])
                 ramp[:], flags[:] = data[:, y, x], groupdq[:, y, x]
                 n, _ = collect(ramp, flags, tables[0], w, end)
-                if _search_ramp(w, n, end, (g, 0.5 * r * r, np.float64(dark[y, x])), cuts, found):
+                noise_ = (g, 0.5 * r * r, np.float64(dark[y, x]))
+                if _search_ramp(w, n, end, noise_, (cuts, usual), found):
                     _flag(found, after, groupdq[:, y, x])
                     for i in range(ngroup):
                         if found[0, i] > cuts[2] and found[0, i] < cuts[3]:
@@ -169,7 +189,7 @@ def _judge_lanes(differences: Array, coefficients: Array, noise: Any, lanes: Arr
     gain, readnoise, dark = noise
     ndiff = differences.shape[0]
     medians(differences, coefficients, rates)
-    low, high = rates[0 if ndiff == 2 else (ndiff - 1) // 2], rates[0 if ndiff == 2 else ndiff // 2]
+    low, high = rates[0 if ndiff < 4 else (ndiff - 1) // 2], rates[0 if ndiff < 4 else ndiff // 2]
     for k in range(gain.size):
         lanes[POISSON + k] = max(0.5 * (low[k] + high[k]) + dark[k], 0.0) / gain[k]
         lanes[READ + k] = 0.5 * np.float64(readnoise[k]) * np.float64(readnoise[k])
@@ -191,12 +211,15 @@ def _choose(lanes: Array, seen: Array, pixels: Any, cut: float, chosen: Array) -
 
 
 @kernel
-def _search_ramp(w: Array, n: int, end: Array, noise: Any, cuts: Any, found: Array) -> bool:
+def _search_ramp(w: Array, n: int, end: Array, noise: Any, how: Any, found: Array) -> bool:
     """Take jumps out of a ramp until none is left; `found` gets their significance and size at their groups.
+
+    `how` is the thresholds, and the rate that is usual, DN/s.
 
     Returns whether there was any.
     """
     gain, read, dark = noise
+    cuts, usual = how
     any_found = False
     while n >= 2:
         rate = max(_typical_rate(w, n) + dark, 0.0) / gain
@@ -208,6 +231,8 @@ def _search_ramp(w: Array, n: int, end: Array, noise: Any, cuts: Any, found: Arr
         if count == 0:
             break
         any_found = True
+        if n == 2 and _suspect(w, first, noise, usual):
+            first, count = 0, 2
         sigma = np.sqrt(excess)
         for i in range(first, first + count):
             free = w[CII, i] - w[Q, i] ** 2 / c
@@ -219,7 +244,7 @@ def _search_ramp(w: Array, n: int, end: Array, noise: Any, cuts: Any, found: Arr
 
 @kernel
 def _typical_rate(w: Array, n: int) -> float:
-    """Median of the differences' rates; of two the smaller, because hits add charge."""
+    """Median of the differences' rates; of three or two the least: hits add charge, and to two at a time."""
     rates = w[Z]
     for i in range(n):
         rate = w[D, i] / w[DT, i]
@@ -228,7 +253,7 @@ def _typical_rate(w: Array, n: int) -> float:
             rates[j] = rates[j - 1]
             j -= 1
         rates[j] = rate
-    if n == 2:
+    if n < 4:
         return float(rates[0])
     return float(0.5 * (rates[(n - 1) // 2] + rates[n // 2]))
 
@@ -260,11 +285,13 @@ def back_substitute(w: Array, n: int, slope: float) -> None:
 
 @kernel
 def _best_candidate(w: Array, n: int, c: float, cuts: Any) -> tuple[int, int, float]:
-    """Find the candidate that exceeds its threshold by most.
+    """Find the candidate that is most likely a hit.
 
-    With P = C^-1 - q q / c, z = P d, freeing differences S lowers chi-squared by ``z_S (P_SS)^-1 z_S``. Two
-    are only freed together where they share an averaged group, which a hit can split, and two or more would
-    be left.
+    With P = C^-1 - q q / c, z = P d, freeing differences S lowers chi-squared by ``z_S (P_SS)^-1 z_S``, and
+    their excess is ``(P_SS)^-1 z_S``. Two are only freed together where they share an averaged group, which a
+    hit can split. Where few differences are left, what is hit and what is not explain each other as well; as
+    hits add charge, one that takes charge away must lower chi-squared by much more. The only two of three
+    that share a group are both freed if the other one explains nothing and they clearly do not agree.
 
     Returns
     -------
@@ -273,22 +300,42 @@ def _best_candidate(w: Array, n: int, c: float, cuts: Any) -> tuple[int, int, fl
     excess : float
         The decrease of chi-squared.
     """
-    first, count, excess, margin = -1, 0, 0.0, 0.0
+    first, count, excess, best = -1, 0, 0.0, -np.inf
     for i in range(n):
         pii = w[CII, i] - w[Q, i] ** 2 / c
         gain = w[Z, i] ** 2 / pii
-        # with only two differences either explains the excess as well; a hit is the one with more charge
-        better = n > 2 or w[D, i] / w[DT, i] > w[D, 1 - i] / w[DT, 1 - i]
-        if gain - cuts[0] > margin and better:
-            first, count, excess, margin = i, 1, gain, gain - cuts[0]
-        if n > 3 and i + 1 < n and -1.0 < w[BR, i + 1] < 0.0:
+        # of two differences, both lower it by the same
+        adds = w[Z, i] > 0.0 if n > 2 else w[D, i] / w[DT, i] > w[D, 1 - i] / w[DT, 1 - i]
+        score = gain - cuts[0] - (0.0 if adds else cuts[0])
+        if gain > cuts[0] and score > best and (adds or n > 2):
+            first, count, excess, best = i, 1, gain, score
+        if n > 2 and i + 1 < n and -1.0 < w[BR, i + 1] < 0.0:
             pjj = w[CII, i + 1] - w[Q, i + 1] ** 2 / c
             pij = w[CIJ, i] - w[Q, i] * w[Q, i + 1] / c
             zi, zj = w[Z, i], w[Z, i + 1]
-            gain = (zi * zi * pjj - 2.0 * zi * zj * pij + zj * zj * pii) / (pii * pjj - pij * pij)
-            if gain - cuts[1] > margin:
-                first, count, excess, margin = i, 2, gain, gain - cuts[1]
+            one, other = zi * pjj - zj * pij, zj * pii - zi * pij
+            gain = (zi * one + zj * other) / (pii * pjj - pij * pij)
+            adds = one > 0.0 and other > 0.0
+            score = gain - cuts[1] - (0.0 if adds else cuts[0]) - (LAST_PAIR if n == 3 else 0.0)
+            if gain > cuts[1] and score > best and (adds or n > 3):
+                first, count, excess, best = i, 2, gain, score
     return first, count, excess
+
+
+@kernel
+def _suspect(w: Array, hit: int, noise: Any, usual: float) -> bool:
+    """Tell whether the other one of two differences may have a part of a hit too.
+
+    That can be where both share an averaged group, and nothing else tells the rate: unless it is no more than
+    most pixels have, or so much that the hit is little beside it.
+    """
+    other = 1 - hit
+    if not -1.0 < w[BR, 1] < 0.0:
+        return False
+    gain, read, dark = noise
+    rest, excess = w[D, other] - usual * w[DT, other], w[D, hit] - w[D, other] * w[DT, hit] / w[DT, other]
+    variance = (usual + dark) / gain * w[AP, other] + read * w[AR, other]
+    return bool(rest > SIGNIFICANT * np.sqrt(variance) and rest < LITTLE * excess)
 
 
 @kernel

@@ -27,7 +27,9 @@ def jumped(flags):
 
 
 @pytest.mark.parametrize("rate", [0.0, 0.5, 20.0, 2000.0])
-@pytest.mark.parametrize("pattern", [(3, 1, 0), (5, 1, 0), (10, 1, 0), (30, 1, 0), (8, 8, 2)])
+@pytest.mark.parametrize(
+    "pattern", [(3, 1, 0), (4, 1, 0), (4, 8, 12), (5, 1, 0), (10, 1, 0), (30, 1, 0), (8, 8, 2)]
+)
 def test_false_alarms(pattern, rate):
     """At most 0.5 % of clean pixels; the slope stays unbiased."""
     times = read_times(*pattern)
@@ -73,6 +75,45 @@ def test_hits_within_averaged_groups():
     fit = gls.fit_slopes(data, flags, ReadPattern.of_groups(times), PixelNoise(*planes(SHAPE)))
     pull = (fit.slope * GAIN - 5.0) / (fit.err * GAIN)
     assert abs(np.median(pull)) < 0.1
+
+
+@pytest.mark.parametrize("rate", [0.5, 20.0, 500.0])
+@pytest.mark.parametrize("pattern", [(4, 2, 0), (4, 4, 1), (4, 8, 12), (5, 4, 1), (5, 8, 12), (6, 4, 1)])
+def test_hits_within_the_averaged_groups_of_short_ramps(pattern, rate):
+    """They add charge to two of few differences: what is left is the part without it."""
+    times = read_times(*pattern)
+    rng = np.random.default_rng(45)
+    sigma = np.hypot(READNOISE * GAIN / np.sqrt(pattern[1]), np.sqrt(rate * FRAME * sum(pattern[1:])))
+    read = rng.integers(1, pattern[0] * pattern[1], SHAPE)
+    data = simulate(times, rate, SHAPE, 46, (read, sigma * 10 ** rng.uniform(1.2, 3, SHAPE)))
+    flags = find(data, times)
+    assert jumped(flags).any(axis=0).mean() > 0.97
+    fit = gls.fit_slopes(data, flags, ReadPattern.of_groups(times), PixelNoise(*planes(SHAPE)))
+    known = np.isfinite(fit.slope)
+    assert known.mean() > 0.97
+    pull = (fit.slope * GAIN - rate) / (fit.err * GAIN)
+    assert (np.abs(pull[known]) > 6).mean() < 2e-3
+    assert abs(np.median(pull[known])) < 0.1
+
+
+@pytest.mark.parametrize("rate", [0.5, 20.0])
+@pytest.mark.parametrize("pattern", [(3, 2, 0), (3, 4, 1), (3, 8, 12)])
+def test_of_two_differences_that_share_a_group_the_other_is_not_trusted(pattern, rate):
+    """Unless it is what most pixels have, or so large that the hit is little beside it."""
+    times = read_times(*pattern)
+    rng = np.random.default_rng(47)
+    sigma = np.hypot(READNOISE * GAIN / np.sqrt(pattern[1]), np.sqrt(rate * FRAME * sum(pattern[1:])))
+    read = rng.integers(1, pattern[0] * pattern[1], SHAPE)
+    struck = rng.uniform(size=SHAPE) < 0.3
+    charge = np.where(struck, sigma * 10 ** rng.uniform(1.2, 3, SHAPE), 0)
+    data = simulate(times, rate, SHAPE, 48, (read, charge))
+    flags = find(data, times)
+    found = jumped(flags).any(axis=0) & struck
+    assert found.sum() > 0.75 * struck.sum()  # one in the middle of the middle group adds the same to both
+    fit = gls.fit_slopes(data, flags, ReadPattern.of_groups(times), PixelNoise(*planes(SHAPE)))
+    known = found & np.isfinite(fit.slope)
+    assert known.sum() > 0.6 * struck.sum()
+    assert (np.abs((fit.slope * GAIN - rate) / (fit.err * GAIN))[known] > 6).mean() < 0.01
 
 
 def test_several_hits():
