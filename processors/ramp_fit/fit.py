@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from processors.detector1.readout import pixel_noise, read_pattern
 from processors.detector1.rscd import estimated
 from processors.invalid import settle
+from processors.modes import is_miri
 from processors.options import Options, option
 from processors.ramps import (
     chargeloss,
@@ -148,7 +149,7 @@ def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
 
 def _without_unused_flags(ramp: Ramp) -> Ramp:
     """Return the ramp without SATURATED in MIRI's last group where that is left out: no rate knows of it."""
-    if str(ramp.meta.get("INSTRUME", "")).upper() != "MIRI" or ramp.shape[1] < 2:
+    if not is_miri(ramp.meta) or ramp.shape[1] < 2:
         return ramp
     out = ramp.edit("groupdq")
     last = out.groupdq[:, -1]
