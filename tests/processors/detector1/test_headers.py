@@ -64,7 +64,12 @@ def test_the_steps_refuse_what_they_would_do_wrong():
 
 @pytest.mark.parametrize(
     ("cards", "answer"),
-    [({"INSTRUME": "MIRI"}, True), ({"INSTRUME": "Miri"}, True), ({"INSTRUME": "NIRCAM"}, False), ({}, False)],
+    [
+        ({"INSTRUME": "MIRI"}, True),
+        ({"INSTRUME": "Miri"}, True),
+        ({"INSTRUME": "NIRCAM"}, False),
+        ({}, False),
+    ],
 )
 def test_whether_an_exposure_is_miris_is_asked_of_keywords_and_headers_alike(cards, answer):
     assert is_miri(cards) is answer
