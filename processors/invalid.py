@@ -29,6 +29,7 @@ from schemas.references import ImageReference, Reference, TableReference
 
 DO_NOT_USE = np.uint32(DQ.DO_NOT_USE)
 INFINITE = np.float32(np.inf)
+"""What kernels compare single-precision values with: a module's name, as numba needs it."""
 
 
 def require_values(reference: Reference, values: NDArray[np.floating], *, positive: bool = False) -> None:

@@ -2,12 +2,16 @@
 
 from __future__ import annotations
 
+from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Final
+from typing import TYPE_CHECKING, Any, Final
 
 from processors.options import suggestion
 from schemas.errors import Unprocessable
 from schemas.keywords import lacking
+
+if TYPE_CHECKING:
+    from schemas.meta import Meta
 
 
 @dataclass(frozen=True)
@@ -86,3 +90,14 @@ def mode_of(exp_type: str, where: str) -> Mode:
             else f"{where}: {lacking(['EXP_TYPE'])}"
         )
     return MODES[exp_type]
+
+
+def is_miri(keywords: Mapping[str, Any] | Meta) -> bool:
+    """Tell whether an exposure is MIRI's, whose detectors are of another kind than all others.
+
+    Parameters
+    ----------
+    keywords : mapping of str to scalar, or Meta
+        INSTRUME of the exposure.
+    """
+    return str(keywords.get("INSTRUME", "")).upper() == "MIRI"

@@ -12,6 +12,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.detector1.readout import read_pattern
+from processors.modes import is_miri
 from processors.ramps.components import peaks_of_regions
 from processors.steps import STATUS
 from schemas.dq import DQ
@@ -244,7 +245,7 @@ def _amplifiers(plane: NDArray[Any], axis: int, meta: Meta) -> NDArray[Any]:
     lines = plane if axis == 1 else plane.T
     lines = lines[:: max(1, lines.shape[0] // ROWS)]
     # NIRSpec's IRS2 counts the output of its reference pixels as a fifth
-    strips = 4 if meta.get("NOUTPUTS") in (4, 5) and str(meta.get("INSTRUME")) != "MIRI" else 1
+    strips = 4 if meta.get("NOUTPUTS") in (4, 5) and not is_miri(meta) else 1
     strips = strips if lines.shape[1] % strips == 0 else 1
     width = lines.shape[1] // strips
     parts = lines.reshape(lines.shape[0], strips, width)[..., :: max(1, width // COLUMNS)]

@@ -90,6 +90,7 @@ def warm() -> None:
     for case in CASES:
         _stage_1(case)
     _outputs_of_miri()
+    _regions()
     _quality()
     _drizzling()
 
@@ -210,6 +211,13 @@ def _outputs_of_miri() -> None:
 
     data = np.ones((1, *SHAPE[1:]), np.float32)
     refpix_miri.correct(data, np.ones((SHAPE[2], refpix_miri.OUTPUTS, 2), np.bool_), 2, 3.0)
+
+
+def _regions() -> None:
+    """Compile what only averaged groups of pixels that saturate early go through."""
+    from processors.ramps import singles
+
+    singles.in_events((np.array([3]), np.array([4])), np.zeros(SHAPE[1:], np.uint8))
 
 
 def _quality() -> None:

@@ -26,6 +26,7 @@ from processors.detector1.reset import reset
 from processors.detector1.rscd import rscd
 from processors.detector1.saturation import saturation
 from processors.detector1.superbias import superbias
+from processors.modes import is_miri
 from processors.pipelines import Pipeline
 
 DETECTOR1_NIR = Pipeline(
@@ -73,7 +74,7 @@ def detector1_of(keywords: Mapping[str, Any]) -> Pipeline:
     keywords : mapping of str to object
         INSTRUME of the exposure.
     """
-    return DETECTOR1_MIRI if str(keywords.get("INSTRUME", "")).upper() == "MIRI" else DETECTOR1_NIR
+    return DETECTOR1_MIRI if is_miri(keywords) else DETECTOR1_NIR
 
 
 __all__ = [

@@ -10,6 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.detector1.irs2 import Interleaving
+from processors.modes import is_miri
 from processors.steps import NotApplicable
 from schemas.errors import Unprocessable
 from schemas.meta import Meta
@@ -144,9 +145,9 @@ def demand_miri(ramp: Ramp) -> None:
     NotApplicable
         If the exposure is of another instrument than MIRI.
     """
-    instrument = str(ramp.meta.get("INSTRUME", ""))
-    if instrument.upper() != "MIRI":
-        raise NotApplicable(f"only MIRI's detectors need it, and this exposure is of {instrument or 'none'}")
+    if not is_miri(ramp.meta):
+        instrument = str(ramp.meta.get("INSTRUME", "")) or "none"
+        raise NotApplicable(f"only MIRI's detectors need it, and this exposure is of {instrument}")
 
 
 def _check_image(reference: ImageReference, wanted: tuple[int, ...]) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from datetime import date
 
+from processors.modes import is_miri
 from schemas.errors import Unprocessable
 from schemas.meta import Meta
 from schemas.stripes import in_stripes, stripes_of
@@ -42,7 +43,7 @@ def demand_header(meta: Meta, shape: tuple[int, ...], zeroframe: bool) -> None:
             )
     _demand_date(meta)
     _demand_on_detector(meta, shape)
-    if not _is_miri(meta):
+    if not is_miri(meta):
         fast_axis(meta)
     if meta.get("ZEROFRAM") is True and not zeroframe:
         raise Unprocessable(
@@ -99,7 +100,7 @@ def _demand_date(meta: Meta) -> None:
 
 
 def _demand_on_detector(meta: Meta, shape: tuple[int, ...]) -> None:
-    whole = DETECTOR["MIRI"] if _is_miri(meta) else NEAR_INFRARED_DETECTOR
+    whole = DETECTOR["MIRI"] if is_miri(meta) else NEAR_INFRARED_DETECTOR
     axes = [(1, shape[3]), (2, shape[2])]
     if in_stripes(meta.primary):
         stripes_of(meta.primary)
@@ -113,10 +114,6 @@ def _demand_on_detector(meta: Meta, shape: tuple[int, ...]) -> None:
                 f"{_name(meta)}: the header has {said}, and {size} pixels from there do not lie on a "
                 f"detector of {whole[0]} x {whole[1]}; mend SUBSTRT{axis}"
             )
-
-
-def _is_miri(meta: Meta) -> bool:
-    return str(meta.get("INSTRUME", "")).upper() == "MIRI"
 
 
 def _name(meta: Meta) -> str:

@@ -9,6 +9,7 @@ from numpy.typing import NDArray
 from processors.detector1.arrays import writable
 from processors.detector1.irs2 import Interleaving
 from processors.invalid import require_values
+from processors.modes import is_miri
 from processors.options import Options
 from processors.steps import NotApplicable, step
 from schemas.errors import Unprocessable
@@ -100,7 +101,7 @@ def _kernel(reference: ImageReference, ramp: Ramp, interleaving: Interleaving | 
 def _edges(ramp: Ramp) -> tuple[int, int, int, int]:
     """Return how many rows at the bottom and top, and columns on the left and right, see no light."""
     window = Window.of(ramp.meta.primary, ramp.shape[2:])
-    if ramp.meta.get("INSTRUME") == "MIRI":
+    if is_miri(ramp.meta):
         right = window.x + window.nx - (MIRI_WIDTH - BORDER)
         return 0, 0, max(0, BORDER - window.x), max(0, right)
     first, last = (window.y, window.x), (window.y + window.ny, window.x + window.nx)

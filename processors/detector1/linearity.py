@@ -6,7 +6,7 @@ import numpy as np
 from numba import njit, prange
 
 from processors.detector1.arrays import image, writable
-from processors.invalid import require_values
+from processors.invalid import INFINITE, require_values
 from processors.options import Options
 from processors.steps import step
 from schemas.dq import DQ
@@ -16,7 +16,6 @@ from schemas.references import ImageReference, References
 
 NO_LIN_CORR = np.uint32(DQ.NO_LIN_CORR)
 SATURATED = np.uint8(DQ.SATURATED)
-INFINITE = np.float32(np.inf)
 
 
 class LinearityOptions(Options):

@@ -15,6 +15,7 @@ from processors.detector1.clipping import clipped_mean
 from processors.detector1.headers import fast_axis
 from processors.detector1.irs2 import Interleaving
 from processors.detector1.irs2_reference import subtract_interleaved
+from processors.modes import is_miri
 from processors.options import Options, option
 from processors.steps import NotApplicable, step
 from schemas.dq import DQ
@@ -113,7 +114,7 @@ def refpix(ramp: Ramp, references: References, options: RefpixOptions) -> Ramp:
     interleaving = Interleaving.of(ramp)
     if interleaving is not None:
         return subtract_interleaved(ramp, interleaving, references, options.ovr_corr_mitigation_ftr)
-    if str(ramp.meta.get("INSTRUME", "")).upper() == "MIRI":
+    if is_miri(ramp.meta):
         parity = 2 if options.odd_even_rows else 1
         good = refpix_miri.good_pixels(ramp, parity)
         out = writable(ramp, "data")

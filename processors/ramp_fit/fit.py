@@ -12,6 +12,7 @@ from numpy.typing import NDArray
 from processors.detector1.readout import pixel_noise, read_pattern
 from processors.detector1.rscd import estimated
 from processors.invalid import settle
+from processors.modes import is_miri
 from processors.options import Options, option
 from processors.ramps import (
     chargeloss,
@@ -82,15 +83,15 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     ``gls`` is the exact solution with the covariance of the group differences (Brandt 2024a, PASP 136,
     045004). ``ols`` cuts ramps into segments at jumps and weights groups by signal to noise (Fixsen et al.
     2000, PASP 112, 1350), as the standard pipeline does by default; its Poisson variances come from the
-    median rate of all integrations, so it needs the whole exposure. Where single groups are not suppressed,
-    a ramp whose first group alone is good has the rate of that one, and one that is saturated from there on
+    median rate of all integrations, so it needs the whole exposure. Where single groups are not suppressed, a
+    ramp whose first group alone is good has the rate of that one, and one that is saturated from there on
     that of its zero frame; with ``gls`` such pixels are FLUX_ESTIMATED, the noise of the reset is in their
     errors (see `processors.ramps.resets`), and hits have none (see `processors.ramps.singles`), none of which
     the standard pipeline does. Pixels are NaN and DO_NOT_USE where nothing can be fitted, UNRELIABLE_SLOPE
     where no straight line fits (``gls``), and FLUX_ESTIMATED where groups were kept that rscd leaves out
-    elsewhere: what those have too much is taken off, and counts as error (``gls``; see
-    `processors.ramps.firstgroups`). Behind charge_migration, the read-noise variance is that of the ramp with
-    the groups that it took, as the standard pipeline's (see `processors.ramps.chargeloss`).
+    elsewhere: what those have too much is taken off, and what is uncertain about it counts as error (``gls``;
+    see `processors.ramps.firstgroups`). Behind charge_migration, the read-noise variance is that of the ramp
+    with the groups that it took, as the standard pipeline's (see `processors.ramps.chargeloss`).
 
     Parameters
     ----------
@@ -148,7 +149,7 @@ def _chosen_groups(ramp: Ramp, options: RampFitOptions) -> Ramp:
 
 def _without_unused_flags(ramp: Ramp) -> Ramp:
     """Return the ramp without SATURATED in MIRI's last group where that is left out: no rate knows of it."""
-    if str(ramp.meta.get("INSTRUME", "")).upper() != "MIRI" or ramp.shape[1] < 2:
+    if not is_miri(ramp.meta) or ramp.shape[1] < 2:
         return ramp
     out = ramp.edit("groupdq")
     last = out.groupdq[:, -1]
@@ -172,7 +173,9 @@ def _fit_gls(
         if kept is not None:
             if levels.groups[0].size:
                 pedestal = pedestals.pedestal(slopes, kept[i], (data, groupdq), pattern)
-            slopes = firstgroups.without_excess(slopes, kept[i], (data, groupdq), pattern, pedestal)
+            slopes = firstgroups.without_excess(
+                slopes, kept[i], (data, groupdq), pattern, noise, pedestal=pedestal
+            )
         if frame is not None and levels.frames[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
             slopes = zeroframe.fit_gls(slopes, levels.frames, planes, pattern, noise, time)

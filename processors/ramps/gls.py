@@ -20,6 +20,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from processors.invalid import INFINITE
 from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
 from processors.ramps.kernels import (
     DNU,
@@ -51,7 +52,6 @@ from schemas.dq import DQ
 NO_GAIN = np.uint32(DQ.NO_GAIN_VALUE)
 LARGEST = float(np.finfo(np.float32).max)
 PERSISTENCE = np.uint8(DQ.PERSISTENCE)
-INFINITE = np.float32(np.inf)
 SLOPE, VAR_P, VAR_R, CHI2, FAINT, BRIGHT, NDIFF = range(7)
 ERR, NFITS = FAINT, FAINT + 1
 """Of a lane, whose shares are 1: its error, and how many results there are."""

@@ -20,6 +20,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from processors.invalid import INFINITE
 from processors.ramps.covariance import Float32, PixelNoise
 from processors.ramps.gls import NO_GAIN, Slopes
 from processors.ramps.kernels import DNU, JUMP, SAT, TILE, Array, gather, kernel, parallel_kernel
@@ -37,7 +38,6 @@ from processors.ramps.tiles import load, workspace
 
 DNU32, SAT32 = np.uint32(DNU), np.uint32(SAT)
 INVALID = DNU32 | SAT32
-INFINITE = np.float32(np.inf)
 SLOPE, ERR, VAR_P, VAR_R = range(4)
 NOTHING = (np.nan, 0.0, 0.0, 0.0, 0.0)
 """What is told of a ramp that cannot be fitted."""

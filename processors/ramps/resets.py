@@ -2,9 +2,9 @@
 
 A difference of groups knows nothing of the level that the reset left a pixel at; the first group alone does.
 That level scatters from reset to reset (kTC noise), and no reference file tells by how much. But pixels that
-have more groups show it: their straight line, continued to the time of the reset, should end at 0. How far it
-misses, beyond what read and photon noise make, is the noise of the reset, together with all else that the
-level is uncertain by (bias, drifts that reference pixels left).
+have more groups show it: their straight line, continued from the first group that it goes through to the time
+of the reset, should end at 0. How far it misses, beyond what read and photon noise make, is the noise of the
+reset, together with all else that the level is uncertain by (bias, drifts that reference pixels left).
 """
 
 from __future__ import annotations
@@ -18,6 +18,7 @@ from numpy.typing import NDArray
 from processors.ramps.covariance import Float32, PixelNoise, Pixels, ReadPattern
 from processors.ramps.gls import Slopes
 from processors.ramps.kernels import UNUSABLE
+from processors.ramps.pedestals import first_used
 from schemas.dq import DQ
 
 ESTIMATED = np.uint32(DQ.FLUX_ESTIMATED)
@@ -120,11 +121,12 @@ def reset_variance(
     pixels = _sample(found)
     if pixels[0].size < FEWEST or len(data) < 2:
         return 0.0
-    slope, time = found.slope[pixels].astype(float), float(pattern.mean_t[0])
-    level = data[0][pixels].astype(float) - slope * time
+    group = first_used(groupdq, pixels)
+    slope, time = found.slope[pixels].astype(float), float(pattern.mean_t[group])
+    level = data[group][pixels].astype(float) - slope * time
     if pedestal is not None:
         level -= pedestal[pixels]
-    expected = _level_variance(found, pixels, (groupdq[0][pixels] & UNUSABLE) == 0, pattern, noise)
+    expected = _level_variance(found, pixels, (groupdq[group], group), pattern, noise)
     known = np.isfinite(level) & np.isfinite(expected)
     if np.count_nonzero(known) < FEWEST:
         return 0.0
@@ -144,17 +146,23 @@ def _sample(found: Slopes) -> Pixels:
 
 
 def _level_variance(
-    found: Slopes, pixels: Pixels, used: NDArray[np.bool_], pattern: ReadPattern, noise: PixelNoise
+    found: Slopes,
+    pixels: Pixels,
+    flagged: tuple[NDArray[np.uint8], int],
+    pattern: ReadPattern,
+    noise: PixelNoise,
 ) -> NDArray[np.float64]:
-    """Return the variance that read and photon noise give to the first group less its line, DN^2.
+    """Return the variance that read and photon noise give to a group less its line, DN^2.
 
-    `used` says where that group is one of those that the line goes through.
+    `flagged` are the flags of the group, which say where the line goes through it, and its number.
     """
-    time, tau, inverse = pattern.table[:, 0]
+    flags, group = flagged
+    used = (flags[pixels] & UNUSABLE) == 0
+    time, tau, inverse = pattern.table[:, group]
     gain, read = noise.gain[pixels].astype(float), 0.5 * noise.readnoise[pixels].astype(float) ** 2 * inverse
     photons = np.maximum(found.slope[pixels].astype(float), 0) * tau / gain
     # what the group's own read noise does to the slope, as in a line with equal weights
     n = found.ndiff[pixels] + 1.0
-    shared = np.where(used, 6 * read / (n * (n + 1) * (pattern.mean_t[1] - time)), 0)
+    shared = np.where(used, 6 * read / (n * (n + 1) * (pattern.mean_t[1] - pattern.mean_t[0])), 0)
     variance = read + photons + (time * found.err[pixels].astype(float)) ** 2 + 2 * time * shared
     return np.asarray(variance, np.float64)

@@ -13,6 +13,7 @@ from numpy.typing import NDArray
 
 from processors.ramps.covariance import Float32, PixelNoise, Pixels
 from processors.ramps.gls import Slopes
+from processors.ramps.kernels import Array, kernel
 from schemas.dq import DQ
 
 SATURATED, JUMP = np.uint8(DQ.SATURATED), np.uint8(DQ.JUMP_DET)
@@ -95,11 +96,66 @@ def in_events(pixels: Pixels, groupdq: NDArray[np.uint8]) -> NDArray[np.bool_]:
     mask = np.zeros(groupdq.shape[1:], np.bool_)
     mask[pixels] = True
     labels, number = ndimage.label(mask, np.ones((3, 3)))
-    event = np.zeros(number + 1, np.bool_)
-    full, jumped = ((groupdq[1] & bit) != 0 for bit in (SATURATED, JUMP))
-    for index, box in enumerate(ndimage.find_objects(labels), 1):
-        wide = tuple(slice(max(side.start - RING, 0), side.stop + RING) for side in box)
-        near = ndimage.binary_dilation(labels[wide] == index, np.ones((3, 3)), iterations=RING)
-        ring = near & ~full[wide]
-        event[index] = np.count_nonzero(ring & jumped[wide]) > HALO * np.count_nonzero(ring)
-    return np.asarray(event[labels[pixels]])
+    beside, jumped = (groupdq[1] & SATURATED) == 0, (groupdq[1] & JUMP) != 0
+    around = _around(labels, number, beside, jumped)
+    return np.asarray((around[:, 1] > HALO * around[:, 0])[labels[pixels]])
+
+
+@kernel
+def _around(labels: Array, number: int, beside: Array, jumped: Array) -> Array:
+    """Count for each region the pixels up to 3 away on which it is asked, and those of them that jump.
+
+    A pixel counts once for each region that it is near, of which there may be up to 16. One pass whatever
+    their number: pixels are passed over where sums over a window that moves along tell that none is near.
+
+    Parameters
+    ----------
+    labels : ndarray of int32 (ny, nx)
+        Regions from 1, 0 between them.
+    number : int
+        Of regions.
+    beside, jumped : ndarray of bool (ny, nx)
+        Pixels that count, and those that jump.
+
+    Returns
+    -------
+    ndarray of int (number + 1, 2)
+        The first row is of no region.
+    """
+    ny, nx = labels.shape
+    counts = np.zeros((number + 1, 2), np.int64)
+    known = np.empty((2 * RING + 1) ** 2, np.int32)
+    column = np.zeros(nx, np.int32)
+    for y in range(-RING, ny):
+        for x in range(nx):
+            column[x] += y + RING < ny and labels[y + RING, x] > 0
+            column[x] -= y - RING > 0 and labels[y - RING - 1, x] > 0
+        near = 0
+        for x in range(-RING, nx):
+            near += column[x + RING] if x + RING < nx else 0
+            near -= column[x - RING - 1] if x - RING > 0 else 0
+            if near == 0 or y < 0 or x < 0 or not beside[y, x]:
+                continue
+            for i in range(_near(labels, y, x, known)):
+                counts[known[i], 0] += 1
+                counts[known[i], 1] += jumped[y, x]
+    return counts
+
+
+@kernel
+def _near(labels: Array, y: int, x: int, known: Array) -> int:
+    """Write the different regions in the window around a pixel, and return how many they are."""
+    ny, nx = labels.shape
+    n = 0
+    for j in range(max(y - RING, 0), min(y + RING + 1, ny)):
+        for i in range(max(x - RING, 0), min(x + RING + 1, nx)):
+            label = labels[j, i]
+            if label == 0 or (n > 0 and label == known[n - 1]):
+                continue
+            new = True
+            for k in range(n):
+                new &= known[k] != label
+            if new:
+                known[n] = label
+                n += 1
+    return n

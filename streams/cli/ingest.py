@@ -21,8 +21,9 @@ def command(
         list[Path],
         typer.Argument(
             metavar="PATH",
-            help="Folders of *_uncal.fits (at any depth), files of any level (uncal, ramp, rate, cal), or "
-            "JWST associations (*_asn.json).",
+            help="Folders of *_uncal.fits (at any depth), files of any level (uncal, ramp, rate, cal), "
+            "persistence histories (*_persistence.fits; those beside ramps are found), or JWST associations "
+            "(*_asn.json).",
             show_default=False,
         ),
     ],
@@ -137,9 +138,13 @@ class Shown:
             wait = "; it is tried again" if note.outcome == "waiting" else ""
             print(f"calstream: {note.sentence}{wait}", file=sys.stderr, flush=True)
             return
+        if note.outcome == "not needed":
+            self._say(f"{note.product}: {note.remark}")
+            return
         how = f"on {', '.join(note.lines)}" if note.lines else "nothing to publish"
         new = ", a new generation" if note.renewed else ""
-        self._say(f"{note.product}: {note.outcome} ({how}{new})", note.outcome)
+        what = f"; {note.remark}" if note.remark else ""
+        self._say(f"{note.product}: {note.outcome} ({how}{new}){what}", note.outcome)
 
     def watching(self, folders: int) -> None:
         """Tell that new files are waited for."""

@@ -14,6 +14,7 @@ from schemas.events import Artifact
 from schemas.naming import product_filename
 from schemas.reading import ProductFile
 from schemas.stored_content import PassingContent
+from streams.inputs import InputProduct
 from streams.store import Store, kept
 
 IN_PLACE: Final = "CALSTREAM_IN_PLACE_ROOTS"
@@ -45,8 +46,25 @@ def deposit(file: ProductFile, store: Store, level: str, name: str, suffix: str)
             copy.flush()
             os.fsync(copy.fileno())
         sha256 = artifact.sha256
-        place = f"{level}/{sha256[:2]}/{sha256}/{product_filename(name, suffix)}"
+        place = _place(level, sha256, name, suffix)
         store.put_file_if_absent(place, path)
+    return artifact.model_copy(update={"uri": store.uri(place)})
+
+
+def deposit_small(item: InputProduct, store: Store) -> Artifact:
+    """Copy a file that was read as a whole into the store, under its content; return its claim check there.
+
+    Raises
+    ------
+    Retriable
+        If it changed meanwhile, or the store cannot be written to.
+    """
+    artifact = item.artifact
+    content = item.path.read_bytes()
+    if hashlib.sha256(content).hexdigest() != artifact.sha256:
+        raise _changed(item.path)
+    place = _place(item.level, artifact.sha256, item.name, item.suffix)
+    store.put_if_absent(place, content)
     return artifact.model_copy(update={"uri": store.uri(place)})
 
 
@@ -70,7 +88,7 @@ def digested(file: ProductFile, copy: BinaryIO | None = None) -> Artifact:
                 one.result()
     after = os.fstat(file.fileno())
     if (before.st_size, before.st_mtime_ns) != (position, after.st_mtime_ns):
-        raise Retriable(f"{file.path}: the file changed while it was read; try again when it is complete")
+        raise _changed(file.path)
     return Artifact(
         uri=file.path.absolute().as_uri(), size=position, sha256=total.hexdigest(), content=content.digest()
     )
@@ -95,6 +113,14 @@ def demand_allowed(paths: Iterable[Path], roots: tuple[Path, ...]) -> None:
                 f"{path}: --in-place is not allowed here; have its folder named in {IN_PLACE}, if nobody "
                 "changes the files in it, or leave --in-place out and they are copied"
             )
+
+
+def _place(level: str, sha256: str, name: str, suffix: str) -> str:
+    return f"{level}/{sha256[:2]}/{sha256}/{product_filename(name, suffix)}"
+
+
+def _changed(path: Path) -> Retriable:
+    return Retriable(f"{path}: the file changed while it was read; try again when it is complete")
 
 
 def _read(file: ProductFile, position: int) -> bytes:

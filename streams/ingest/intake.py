@@ -7,7 +7,7 @@ import os
 import re
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from pathlib import Path
 from typing import Final
 
@@ -17,15 +17,26 @@ from schemas.events import Artifact, Event, FailureEvent, Scalar, next_generatio
 from schemas.keywords import event_keywords
 from schemas.naming import SUFFIX_LEVEL, exposure_name, suffix_of
 from schemas.reading import ProductFile
+from schemas.recipe import Recipe
 from schemas.records import LineRecord
+from streams.associator.companions import looks_back
 from streams.dispatch import sentence_of
+from streams.histories import TAKEN, fate, history_beside, open_history
 from streams.ingest import report
-from streams.ingest.deposit import demand_allowed, deposit, digested
+from streams.ingest.deposit import demand_allowed, deposit, deposit_small, digested
 from streams.ingest.finding import Signature, signature, signature_of
 from streams.ingest.ledger import REFUSED, RootLedger
 from streams.ingest.plans import publish_plans
 from streams.ingest.report import Taken
-from streams.inputs import InputAssociation, InputProduct, RefusedInput, header_name, open_input, unread
+from streams.inputs import (
+    InputAssociation,
+    InputProduct,
+    RefusedInput,
+    header_name,
+    is_history,
+    open_input,
+    unread,
+)
 from streams.lines import lines as all_lines
 from streams.recipes import frozen
 from streams.roots import Roots
@@ -79,6 +90,7 @@ class Intake:
         self._options = options or IntakeOptions()
         self._clock = clock
         self._ledger = RootLedger(site.bus, site.store)
+        self._recipes: dict[str, Recipe] = {}
         self._roots: dict[tuple[str, str], Roots] = {}
         self.lines()
 
@@ -104,7 +116,7 @@ class Intake:
 
         Files that cannot be taken are left out.
         """
-        items = [item for path in paths for item in open_input(path, unread)]
+        items = [item for path in paths if not is_history(path) for item in open_input(path, unread)]
         products = [item for item in items if isinstance(item, InputProduct)]
         return sum(
             publish_plans(products, line.name, self._roots_of(line), self._site.bus, self._site.store)
@@ -119,8 +131,13 @@ class Intake:
         seen = signature(path)
         try:
             lines = self.lines()
+            if is_history(path):
+                return [self._history(path, lines, seen)]
             claim = _Claim(self._site, self._ledger, lines, self._options.in_place)
-            return [self._taken(item, lines, seen) for item in open_input(path, claim)]
+            notes: list[Taken] = []
+            for item in open_input(path, claim):
+                notes += [*self._beside(item, lines), self._taken(item, lines, seen)]
+            return notes
         except Retriable as error:
             return [Taken(path=path, outcome=report.WAITING, sentence=str(error))]
         except Exception as error:  # a file that nobody foresaw must not keep the others out
@@ -146,6 +163,44 @@ class Intake:
                 published.append(line.name)
                 renewed |= others
         return _told(item.path, f"{item.name}_{item.suffix}", published, renewed=renewed)
+
+    def _beside(
+        self, item: InputProduct | InputAssociation | RefusedInput, lines: Sequence[LineRecord]
+    ) -> list[Taken]:
+        """Take the history that was made with a ramp, before it, if it is of use; told only if it is new."""
+        if not isinstance(item, InputProduct) or item.suffix != "ramp":
+            return []
+        path = history_beside(item)
+        if not any(looks_back(item.keywords, self._recipe_of(line)) for line in lines) or not path.exists():
+            return []
+        seen = signature(path)
+        try:
+            note = self._history(path, lines, seen)
+        except Retriable:
+            raise
+        except Exception as error:  # as of any file: the ramp goes on
+            note = self._refused(path, error, lines, seen)
+        return [note] if note.outcome in (report.PUBLISHED, report.REFUSED) else []
+
+    def _history(self, path: Path, lines: Sequence[LineRecord], seen: Signature | None) -> Taken:
+        """Publish a history on the lines whose recipes have use for it, and say what becomes of it."""
+        item = open_history(path)
+        fates = {
+            line.name: fate(
+                item, self._recipe_of(line), raw=bool(self._ledger.digests(f"{line.name}/{item.name}/uncal"))
+            )
+            for line in lines
+        }
+        takers = [line for line in lines if fates[line.name] == TAKEN]
+        if not takers:
+            reason = fates[lines[0].name]
+            product = f"{item.name}_{item.suffix}"
+            return Taken(path=path, outcome=report.NOT_NEEDED, product=product, remark=reason)
+        if self._options.in_place is None:
+            item = replace(item, artifact=deposit_small(item, self._site.store))
+        else:
+            demand_allowed([path], self._options.in_place)
+        return replace(self._taken(item, takers, seen), remark=TAKEN)
 
     def _association(self, item: InputAssociation, lines: Sequence[LineRecord]) -> Taken:
         published: list[str] = []
@@ -183,10 +238,15 @@ class Intake:
 
         return self._ledger.publish(identity, what, make, seen)
 
+    def _recipe_of(self, line: LineRecord) -> Recipe:
+        if line.recipe.digest not in self._recipes:
+            self._recipes[line.recipe.digest] = frozen(self._site.store, line.recipe.digest)
+        return self._recipes[line.recipe.digest]
+
     def _roots_of(self, line: LineRecord) -> Roots:
         key = (line.name, line.recipe.digest)
         if key not in self._roots:
-            recipe = frozen(self._site.store, line.recipe.digest)
+            recipe = self._recipe_of(line)
             generation = next_generation(self._clock())  # another one is put into each event
             self._roots[key] = Roots(recipe, self._site.store, generation, line=line.name)
         return self._roots[key]

@@ -10,6 +10,7 @@ PUBLISHED = "published"
 KNOWN = "known"
 REFUSED = "refused"
 WAITING = "waiting"
+NOT_NEEDED = "not needed"
 
 
 @dataclass(frozen=True, kw_only=True)
@@ -22,7 +23,7 @@ class Taken:
         The file.
     outcome : str
         ``published``; ``known``, so nothing was published again; ``refused``; ``waiting``, because of
-        something that may pass.
+        something that may pass; ``not needed``.
     product : str
         What it is: name and suffix. Empty if it could not be told.
     lines : tuple of str
@@ -31,6 +32,8 @@ class Taken:
         Whether other bytes were published under the same name before.
     sentence : str
         Why it was refused or waits.
+    remark : str
+        What becomes of it, or why it is not needed, where that is not plain.
     """
 
     path: Path
@@ -39,6 +42,7 @@ class Taken:
     lines: tuple[str, ...] = ()
     renewed: bool = False
     sentence: str = ""
+    remark: str = ""
 
 
 class Listener(Protocol):

@@ -5,6 +5,7 @@ import pytest
 
 from processors.detector1 import dq_init, refpix
 from processors.detector1.headers import demand_header
+from processors.modes import is_miri
 from schemas.errors import Unprocessable
 from schemas.meta import Keywords, Meta
 from tests.processors.detector1.build import MIRI, keywords, make_ramp, mask, references
@@ -59,3 +60,17 @@ def test_the_steps_refuse_what_they_would_do_wrong():
         dq_init(make_ramp(np.zeros(SHAPE), SSTR_NST=3), given)
     with pytest.raises(Unprocessable, match=r"step refpix: .*FASTAXIS = 0"):
         refpix(make_ramp(np.zeros(SHAPE), FASTAXIS=0))
+
+
+@pytest.mark.parametrize(
+    ("cards", "answer"),
+    [
+        ({"INSTRUME": "MIRI"}, True),
+        ({"INSTRUME": "Miri"}, True),
+        ({"INSTRUME": "NIRCAM"}, False),
+        ({}, False),
+    ],
+)
+def test_whether_an_exposure_is_miris_is_asked_of_keywords_and_headers_alike(cards, answer):
+    assert is_miri(cards) is answer
+    assert is_miri(Meta(primary=Keywords(cards))) is answer

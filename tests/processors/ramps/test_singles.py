@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import numpy as np
 import pytest
+from scipy import ndimage
 
 from processors.ramp_fit import ramp_fit
 from processors.ramps import singles
@@ -95,3 +96,43 @@ def test_jumps_behind_saturation_do_not_matter():
     flags[2, 0, 1], flags[1, 0, 2] = JUMP | SAT, JUMP
     where = singles.unlit((np.zeros(3, int), np.arange(3)), flags, np.zeros((1, 3), np.uint32))
     assert where.tolist() == [False, False, True]
+
+
+def by_definition(pixels, flags):
+    """The same, region by region: how many of the pixels within 3 that are not full jump."""
+    mask = np.zeros(flags.shape[1:], bool)
+    mask[pixels] = True
+    labels, number = ndimage.label(mask, np.ones((3, 3)))
+    event = np.zeros(number + 1, bool)
+    for label in range(1, number + 1):
+        near = ndimage.binary_dilation(labels == label, np.ones((3, 3)), iterations=singles.RING)
+        ring = near & ((flags[1] & SAT) == 0)
+        event[label] = ((flags[1] & JUMP) != 0)[ring].sum() > singles.HALO * ring.sum()
+    return event[labels[pixels]]
+
+
+def fields():
+    """Yield where single groups are, and the flags of the next, in fields of many kinds."""
+    rng = np.random.default_rng(4)
+    for shape in ((1, 1), (2, 9), (3, 3), (7, 7), (31, 26)):
+        for part in (0.02, 0.15, 0.5, 1.0):
+            for full in (0.0, 0.3, 1.0):
+                yield rng.random(shape) < part, rng.random(shape) < full, rng.random(shape) < 0.25
+    y, x = np.mgrid[:40, :40]
+    quarter = (x + 2 * y) % 4 == 0
+    yield (y % 2 == 0) & (x % 2 == 0), np.zeros((40, 40), bool), quarter  # 16 around a pixel
+    yield (x + y) % 2 == 0, (x + y) % 4 == 0, quarter  # all of them one
+    rings = np.maximum(abs(y - 20), abs(x - 20)) % 4 == 0
+    yield rings, x % 8 == 0, rng.random((40, 40)) < 0.3
+
+
+def test_regions_are_judged_as_if_each_was_looked_at_alone():
+    answers = []
+    for where, full, jumped in fields():
+        flags = np.zeros((3, *where.shape), np.uint8)
+        flags[1] = np.where(where | full, SAT, 0) * (full | ~jumped) | np.where(jumped, JUMP, 0)
+        pixels = np.nonzero(where)
+        answers.append(singles.in_events(pixels, flags))
+        np.testing.assert_array_equal(answers[-1], by_definition(pixels, flags))
+    told = np.concatenate(answers)
+    assert 0.1 < told.mean() < 0.9
