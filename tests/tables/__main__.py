@@ -32,6 +32,8 @@ def main():
     console.print(slopes.table(scores))
     curves = {(case, method): hits.curve(case, method) for case in hits.CASES for method in hits.METHODS}
     console.print(hits.table(curves))
+    rests = {(case, method): hits.rest(case, method) for case in hits.AVERAGED for method in hits.METHODS}
+    console.print(hits.table_of_rests(rests))
 
 
 if __name__ == "__main__":

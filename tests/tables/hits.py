@@ -1,11 +1,11 @@
-"""How many injected jumps of which size are found, and how many that were not there."""
+"""How many injected jumps of which size are found, how many are false, and what hits leave behind."""
 
 from dataclasses import dataclass
 
 import numpy as np
 from rich.table import Table
 
-from processors.ramps import jumps, twopoint
+from processors.ramps import gls, jumps, twopoint
 from processors.ramps.covariance import PixelNoise, ReadPattern
 from schemas.dq import DQ
 from tests.processors.ramps.ramps import FRAME, GAIN, READNOISE, planes, read_times, simulate
@@ -19,6 +19,13 @@ CASES = {
     for rate in (0.5, 20.0, 1000.0)
 }
 METHODS = ("likelihood", "two_point")
+AVERAGED = {
+    f"{name}, {ngroups} groups": (ngroups, nframes, gap)
+    for name, nframes, gap in (("BRIGHT2", 2, 0), ("SHALLOW4", 4, 1), ("DEEP8", 8, 12))
+    for ngroups in (3, 4, 5, 10)
+}
+SKY = 10.0
+"""Of exposures with averaged groups, e-/s."""
 
 
 @dataclass(frozen=True)
@@ -51,6 +58,51 @@ def curve(case, method):
         if size >= 10:
             others.append(float((flagged & ~here).any(axis=0).mean()))
     return Curve(found, float(_search(clean, times, method).any(axis=0).mean()), float(np.mean(others)))
+
+
+@dataclass(frozen=True)
+class Rest:
+    """What is left of pixels that were hit at any read, by 5 to 1,000 sigma of a difference of two groups."""
+
+    flagged: float
+    """Part of them with a jump."""
+    lost: float
+    """Part of them without a rate."""
+    spoilt: float
+    """Part of them whose rate is more than 6 errors too bright."""
+
+
+def rest(case, method):
+    """Return what hits leave behind in ramps of averaged groups, a fifth of which are hit."""
+    ngroups, nframes, gap = AVERAGED[case]
+    rng = np.random.default_rng(list(AVERAGED).index(case))
+    sigma = np.hypot(READNOISE * GAIN / np.sqrt(nframes), np.sqrt(SKY * FRAME * (nframes + gap)))
+    struck = rng.uniform(size=SHAPE) < 0.2
+    charge = np.where(struck, sigma * 10 ** rng.uniform(0.7, 3, SHAPE), 0)
+    times = read_times(ngroups, nframes, gap)
+    data = simulate(times, SKY, SHAPE, 7, (rng.integers(1, ngroups * nframes, SHAPE), charge))
+    flags = np.where(_search(data, times, method), np.uint8(DQ.JUMP_DET), np.uint8(0))
+    fit = gls.fit_slopes(data, flags, ReadPattern.of_groups(times), PixelNoise(*planes(SHAPE)))
+    known = np.isfinite(fit.slope[struck])
+    pull = (fit.slope * GAIN - SKY)[struck][known] / (fit.err * GAIN)[struck][known]
+    return Rest((flags != 0).any(axis=0)[struck].mean(), 1 - known.mean(), (pull > 6).sum() / known.size)
+
+
+def table_of_rests(rests):
+    """Return the table of what hits leave behind, by case and method."""
+    found = Table(
+        title=f"Hits at any read, within averaged groups too, on {SKY:g} e-/s, % of the pixels hit: flagged; "
+        "without a rate; with one more than 6 errors too bright",
+        title_justify="left",
+    )
+    for heading in ("ramps", "method"):
+        found.add_column(heading)
+    for heading in ("flagged", "lost", "too bright"):
+        found.add_column(heading, justify="right")
+    for (case, method), one in rests.items():
+        cells = (f"{100 * part:.2f}" for part in (one.flagged, one.lost, one.spoilt))
+        found.add_row(case, method, *cells)
+    return found
 
 
 def _search(data, times, method):

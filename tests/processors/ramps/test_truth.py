@@ -68,3 +68,12 @@ def test_jumps_found_grow_with_their_size(case):
     assert parts[0] < 0.5
     assert curve.false <= 0.005
     assert curve.beside <= 0.01
+
+
+@pytest.mark.parametrize("case", [case for case, (ngroups, *_) in hits.AVERAGED.items() if ngroups > 3])
+def test_hits_leave_no_bright_pixels_behind(case):
+    """Less than 1 % of those that were hit, and 1 % without a rate, from four averaged groups on."""
+    rest = hits.rest(case, "likelihood")
+    assert rest.flagged > 0.88
+    assert rest.lost < 0.01
+    assert rest.spoilt < 0.01
