@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any, Final
 
-from processors.modes import MODES
+from processors.modes import MODES, is_miri
 from processors.recipes import asks_for, merged
 from schemas.events import AssociationEvent, Event
 from schemas.keywords import began
@@ -52,7 +52,7 @@ def looks_back(keywords: Mapping[str, Any], recipe: Recipe) -> bool:
     if not (asks_for(recipe, _PERSISTENCE, keywords) and asks_for(recipe, _HISTORY, keywords)):
         return False
     mode = MODES.get(str(keywords.get("EXP_TYPE", "")))
-    near_infrared = str(keywords.get("INSTRUME", "")).upper() != "MIRI"
+    near_infrared = not is_miri(keywords)
     known = bool(keywords.get("DETECTOR")) and began(keywords) is not None
     return near_infrared and known and mode is not None and mode.stage1 == "detector1"
 
