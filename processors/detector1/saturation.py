@@ -10,6 +10,7 @@ from numpy.typing import NDArray
 
 from processors.detector1.arrays import detector_image, image
 from processors.detector1.irs2 import Interleaving
+from processors.detector1.readout import read_pattern
 from processors.invalid import require_values
 from processors.options import Options, option
 from processors.steps import step
@@ -35,6 +36,9 @@ class SaturationOptions(Options):
     use_readpatt: bool = option(
         True, doc="flag groups before, where only some of the averaged frames saturated"
     )
+    last_group: bool = option(
+        True, doc="flag the last group too, where only some of its averaged frames saturated"
+    )
 
 
 @step(options=SaturationOptions, references=("saturation",), optional=("superbias",), status="S_SATURA")
@@ -44,9 +48,11 @@ def saturation(ramp: Ramp, references: References, options: SaturationOptions) -
     Neighbours of saturated pixels are flagged too, because charge spills over. In a group that averages
     several frames the last frames may have saturated below the limit; such a group, just before the first
     saturated one, gets DO_NOT_USE: where it exceeds the limit diluted as a steady signal would dilute it, or,
-    for the second group, where its rise is more than a hit in its last frame needs to saturate. Values of the
-    zero frame that are saturated or at the floor become 0. Of IRS2 readouts only the detector's own pixels
-    are looked at. Follows the JWST documentation of the saturation step.
+    for the second group, where its rise is more than a hit in its last frame needs to saturate. No other
+    group tells that of the last: it is SATURATED where steady light, continued to its last frame, exceeds the
+    limit (``last_group``, which the standard pipeline has not). Values of the zero frame
+    that are saturated or at the floor become 0. Of IRS2 readouts only the detector's own pixels are looked
+    at. Follows the JWST documentation of the saturation step.
 
     Parameters
     ----------
@@ -76,9 +82,12 @@ def saturation(ramp: Ramp, references: References, options: SaturationOptions) -
     out = ramp.edit("groupdq", "pixeldq", "zeroframe")
     out.pixeldq[rows] |= dq
     nframes = int(ramp.meta.require("NFRAMES")) if options.use_readpatt else 1
+    diluted = _diluted(ramp, limit, bias) if nframes > 1 and options.last_group else None
     for data, groupdq in zip(out.data, out.groupdq, strict=True):
         flags = groupdq[:, rows]
         flag_integration(data[:, rows], flags, limit, bias, nframes, options.n_pix_grow_sat)
+        if diluted is not None:
+            _flag_last(data[-1, rows], flags, diluted, options.n_pix_grow_sat)
         if interleaving is not None:
             groupdq[:, rows] = flags
     for frame in () if out.zeroframe is None else out.zeroframe:
@@ -95,6 +104,24 @@ def _limits(reference: ImageReference) -> tuple[NDArray[np.float32], NDArray[np.
     dq = reference.dq | np.where(np.isnan(reference.data), np.uint32(DQ.NO_SAT_CHECK), np.uint32(0))
     unchecked = (dq & np.uint32(DQ.NO_SAT_CHECK)) != 0
     return np.where(unchecked, ATOD_LIMIT + 1, reference.data), dq
+
+
+def _diluted(ramp: Ramp, limit: NDArray[np.float32], bias: NDArray[np.float32]) -> NDArray[np.float32]:
+    """Return the level (ny, nx) of the last group from which on steady light saturates its last frame, DN."""
+    pattern = read_pattern(ramp.meta, ramp.shape[1])
+    part = np.float32(pattern.mean_t[-1] / pattern.read_times[-1][-1])
+    begin = np.nan_to_num(bias)
+    return np.where(limit > ATOD_LIMIT, limit, begin + part * (limit - begin))
+
+
+def _flag_last(
+    level: NDArray[Any], groupdq: NDArray[np.uint8], diluted: NDArray[np.float32], reach: int
+) -> None:
+    """Flag the last group SATURATED where its level (ny, nx) says so, and next to it, in place."""
+    ngroup = len(groupdq)
+    full = (level >= diluted) & ((groupdq[-1] & UNUSABLE) == 0)
+    first = np.where(full, ngroup - 1, ngroup).astype(np.int16)
+    _flag_from(groupdq, first, reach, np.empty_like(first))
 
 
 def flag_integration(

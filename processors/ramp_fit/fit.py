@@ -10,7 +10,7 @@ import numpy as np
 from numpy.typing import NDArray
 
 from processors.detector1.readout import pixel_noise, read_pattern
-from processors.detector1.rscd import estimated
+from processors.detector1.rscd import FEWEST, estimated
 from processors.invalid import settle
 from processors.modes import is_miri
 from processors.options import Options, option
@@ -29,7 +29,7 @@ from processors.ramps import (
 from processors.ramps.covariance import PixelNoise, Pixels, ReadPattern
 from processors.steps import STATUS, Scope, step
 from schemas.dq import DQ
-from schemas.errors import UsageError
+from schemas.errors import Unprocessable, UsageError
 from schemas.meta import Meta
 from schemas.products import Ramp, Rate
 from schemas.references import References
@@ -90,8 +90,11 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     the standard pipeline does. Pixels are NaN and DO_NOT_USE where nothing can be fitted, UNRELIABLE_SLOPE
     where no straight line fits (``gls``), and FLUX_ESTIMATED where groups were kept that rscd leaves out
     elsewhere: what those have too much is taken off, and what is uncertain about it counts as error (``gls``;
-    see `processors.ramps.firstgroups`). Behind charge_migration, the read-noise variance is that of the ramp
-    with the groups that it took, as the standard pipeline's (see `processors.ramps.chargeloss`).
+    see `processors.ramps.firstgroups`). In MIRI exposures of 2 or 3 groups all pixels keep those, and none
+    tells what they have too much: all rates are FLUX_ESTIMATED and UNRELIABLE_SLOPE (``gls``). Of one group
+    there is no rate, as the level that MIRI's ramps begin at is not known.
+    Behind charge_migration, the read-noise variance is that of the ramp with the groups that it took, as the
+    standard pipeline's (see `processors.ramps.chargeloss`).
 
     Parameters
     ----------
@@ -110,8 +113,11 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     Raises
     ------
     Unprocessable
-        If a keyword is missing, or gain or read noise have no positive value.
+        If a keyword is missing, gain or read noise have no positive value, or the exposure is MIRI's and has
+        one group (``gls``).
     """
+    if options.algorithm == "gls":
+        _demand_difference(ramp)
     kept = estimated(ramp)
     ramp = _without_unused_flags(_chosen_groups(ramp, options))
     noise = pixel_noise(references, ramp.shape[2:], ramp.average_dark_current)
@@ -123,6 +129,16 @@ def ramp_fit(ramp: Ramp, references: References, options: RampFitOptions) -> Rat
     if kept is not None:
         planes["dq"] = planes["dq"] | np.where(kept, np.uint32(DQ.FLUX_ESTIMATED), np.uint32(0))
     return settle(Rate(meta=_rate_meta(ramp.meta), first_integration=ramp.first_integration, **planes))
+
+
+def _demand_difference(ramp: Ramp) -> None:
+    """Raise unless the ramp has two groups, or begins at a level that is known."""
+    if is_miri(ramp.meta) and ramp.shape[1] == 1:
+        raise Unprocessable(
+            f"{ramp.meta.get('FILENAME', 'the product')}: one group is too few for a rate, because MIRI's "
+            "ramps begin at a level that is not known; leave the exposure out, or set ramp_fit.algorithm=ols "
+            "to have that level in its rates"
+        )
 
 
 def _left_out(options: RampFitOptions) -> set[str]:
@@ -166,13 +182,17 @@ def _fit_gls(
         "shares": ramp.shape[0] > 1 or ramp.meta.get("NINTS") != 1,  # one alone has no average to go into
     }
     time = float(ramp.meta.require("TFRAME"))
+    blind = is_miri(ramp.meta) and ramp.shape[1] <= FEWEST  # so few keep their first group everywhere
     for i, (data, groupdq, frame) in enumerate(_integrations(ramp, options)):
         slopes = gls.fit_slopes(data, groupdq, pattern, noise, pixeldq=ramp.pixeldq, **how)
         levels = _single_levels(slopes, ramp, (groupdq, frame), (pattern, noise), options)
         pedestal = None
-        if kept is not None:
-            if levels.groups[0].size:
-                pedestal = pedestals.pedestal(slopes, kept[i], (data, groupdq), pattern)
+        if levels.groups[0].size and (blind or kept is not None):
+            others = np.zeros(data.shape[1:], np.bool_) if kept is None else kept[i]
+            pedestal = pedestals.pedestal(slopes, others, (data, groupdq), pattern)
+        if blind:
+            slopes = firstgroups.untold(slopes, levels.groups, pattern, pedestal)
+        elif kept is not None:
             slopes = firstgroups.without_excess(
                 slopes, kept[i], (data, groupdq), pattern, noise, pedestal=pedestal
             )
@@ -206,6 +226,8 @@ def _fit_ols(ramp: Ramp, noise: PixelNoise, options: RampFitOptions) -> Iterator
         slopes = ols.fit_slopes(
             data, groupdq, timing, noise, pixeldq=ramp.pixeldq, rate=rate, suppress_one_group=suppress
         )
+        if options.firstgroup:  # the time of a later group that is alone counts from no known level
+            slopes = singles.without_rates(slopes, singles.single_groups(slopes))
         if frame is not None and (pixels := zeroframe.without_groups(groupdq, frame))[0].size:
             planes = (data, groupdq, frame, ramp.pixeldq)
             slopes = zeroframe.fit_ols(slopes, pixels, planes, timing, noise, rate)
@@ -237,7 +259,9 @@ def _single_levels(
     groupdq, frame = planes
     pattern, noise = known
     frames = NOWHERE if frame is None else zeroframe.without_groups(groupdq, frame)
-    if ramp.shape[1] == 1 or options.suppress_one_group:  # of single groups none stands out, or none counts
+    if ramp.shape[1] == 1:  # no other group tells which are not steady light's
+        return _Levels(singles.single_groups(slopes), frames)
+    if options.suppress_one_group:
         return _Levels(NOWHERE, frames)
     frames = singles.chosen(frames, ~singles.unlit(frames, groupdq, ramp.pixeldq))
     groups = singles.single_groups(slopes)

@@ -128,6 +128,32 @@ def without_excess(
     return _without(found, (rows, columns), extra, unsure)
 
 
+def untold(found: Slopes, single: Pixels, pattern: ReadPattern, pedestal: Float | None) -> Slopes:
+    """Return slopes of an exposure of which all pixels keep such groups, so that none tells the excess.
+
+    Parameters
+    ----------
+    found : Slopes
+        Of one integration, by generalised least squares; its arrays are changed.
+    single : tuple of ndarray
+        Rows and columns of pixels with the rate of their first group alone.
+    pattern : ReadPattern
+        Of the groups.
+    pedestal : ndarray (ny, nx), optional
+        Level that ramps begin at, DN, which is taken off those; 0 unless given.
+
+    Returns
+    -------
+    Slopes
+        All that are finite are FLUX_ESTIMATED and UNRELIABLE_SLOPE.
+    """
+    found.dq[np.isfinite(found.slope)] |= UNRELIABLE | np.uint32(DQ.FLUX_ESTIMATED)
+    if pedestal is None:
+        return found
+    begin = pedestal[single] / float(pattern.mean_t[0])
+    return _without(found, single, begin, np.zeros_like(begin))
+
+
 @dataclass(frozen=True)
 class _Line:
     """What is collected too much, by the charge in the end; through the medians of all pixels, DN."""

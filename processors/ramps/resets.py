@@ -5,6 +5,10 @@ That level scatters from reset to reset (kTC noise), and no reference file tells
 have more groups show it: their straight line, continued from the first group that it goes through to the time
 of the reset, should end at 0. How far it misses, beyond what read and photon noise make, is the noise of the
 reset, together with all else that the level is uncertain by (bias, drifts that reference pixels left).
+
+In exposures of one group no pixel has more, but faint ones have the light of their neighbours: by how much
+more they differ from these than read and photon noise make them is that noise. What neighbours have in common
+is not in it; what differs from pixel to pixel in bias, dark and sensitivity to the background is.
 """
 
 from __future__ import annotations
@@ -26,6 +30,8 @@ SAMPLE = 1 << 16
 """About so many pixels of the integration are looked at."""
 FEWEST = 50
 """Good ones among them that it takes to tell."""
+CROSS = ((0, 0), (-1, 0), (1, 0), (0, -1), (0, 1))
+"""A pixel and its neighbours, in rows and columns."""
 LARGEST = 1e12
 """DN^2; no level scatters as much, and single precision holds it."""
 SIGMA = 1.4826
@@ -118,8 +124,10 @@ def reset_variance(
         matter.
     """
     data, groupdq = ramps
+    if len(data) == 1:
+        return _variance_beside_neighbours(found, data[0], float(pattern.mean_t[0]))
     pixels = _sample(found)
-    if pixels[0].size < FEWEST or len(data) < 2:
+    if pixels[0].size < FEWEST:
         return 0.0
     group = first_used(groupdq, pixels)
     slope, time = found.slope[pixels].astype(float), float(pattern.mean_t[group])
@@ -130,9 +138,35 @@ def reset_variance(
     known = np.isfinite(level) & np.isfinite(expected)
     if np.count_nonzero(known) < FEWEST:
         return 0.0
-    level, expected = level[known], expected[known]
+    return _excess_variance(level[known], expected[known])
+
+
+def _excess_variance(level: NDArray[np.float64], expected: NDArray[np.float64]) -> float:
+    """Return by how much more than expected levels scatter about 0, DN^2."""
     measured = (SIGMA * float(np.median(np.abs(level)))) ** 2
     return min(max(measured - float(np.median(expected)), 0.0), LARGEST)
+
+
+def _variance_beside_neighbours(found: Slopes, level: Float32, time: float) -> float:
+    """Return the variance, DN^2, of levels (ny, nx) read at a time that faint pixels and neighbours tell.
+
+    That a pixel is faint is said by it and its four neighbours together; no selection at the median changes
+    how far they are apart.
+    """
+    step = int(np.sqrt(level.size / SAMPLE)) | 1
+    ny, nx = level.shape
+    cross = [
+        (slice(1 + dy, max(ny - 1 + dy, 0), step), slice(1 + dx, max(nx - 1 + dx, 0), step))
+        for dy, dx in CROSS
+    ]
+    good = np.logical_and.reduce([(found.dq[part] == 0) & np.isfinite(found.slope[part]) for part in cross])
+    if np.count_nonzero(good) < 2 * FEWEST:
+        return 0.0
+    own, *others = (level[part][good].astype(float) for part in cross)
+    beside = np.mean(others, axis=0)
+    faint = own + 4 * beside <= np.median(own + 4 * beside)
+    noise = np.square(time * found.err[cross[0]][good][faint].astype(float))
+    return _excess_variance((own - beside)[faint] / np.sqrt(1.25), noise)
 
 
 def _sample(found: Slopes) -> Pixels:

@@ -40,6 +40,9 @@ def by_hand(data, limit, nframes, reach, bias):
         steady = (data[0] - bias) / np.mean(np.arange(1, nframes + 1)) * (3 * nframes) + bias < limit
         steep = data[1] - data[0] > (limit - data[0]) / nframes
         flags[1][steady & steep & (before[2] & SAT != 0) & (before[1] & SAT == 0)] |= DNU
+        reads = (ngroup - 1) * nframes + np.arange(1, nframes + 1)
+        full = (data[-1] - bias) * reads[-1] / reads.mean() + bias >= limit
+        flags[-1][grown(full & (flags[-1] & (SAT | DNU) == 0), reach)] |= SAT
     return flags
 
 
@@ -66,6 +69,35 @@ def test_read_pattern_can_be_left_out():
     without = saturation(make_ramp(data, NFRAMES=8), refs((5, 5)), use_readpatt=False)
     assert (with_pattern.groupdq[0, 2] == DNU).all()
     assert (without.groupdq[0, 2] == 0).all()
+
+
+@pytest.mark.parametrize("ngroup", [1, 2, 4])
+@pytest.mark.parametrize("bias", [0.0, 9000.0])
+def test_the_last_group_is_saturated_where_its_last_frames_are(ngroup, bias):
+    """Steady light of all brightnesses in groups of 4 frames, 3 apart; frames hold no more than the limit."""
+    last = (ngroup - 1) * 7 + 4
+    rate = np.linspace(0.1, 1.6, 400)[None] * (LIMIT - bias) / last
+    frames = np.arange(ngroup)[:, None] * 7 + np.arange(1, 5)
+    light = np.minimum(bias + frames[..., None, None] * rate, LIMIT + 1)
+    ramp = make_ramp(light.mean(axis=1)[None], NFRAMES=4, GROUPGAP=3)
+    full = bias + last * rate >= LIMIT
+    out = saturation(ramp, refs((1, 400), bias=bias), n_pix_grow_sat=0)
+    found = (out.groupdq[0, -1] & SAT) != 0
+    assert found[full].all()
+    assert not found[bias + last * rate < LIMIT - 10].any()
+    kept = saturation(ramp, refs((1, 400), bias=bias), n_pix_grow_sat=0, last_group=False)
+    assert ((kept.groupdq[0, -1] & SAT) == 0)[full].sum() > 5
+
+
+def test_neighbours_of_a_last_group_that_saturated_are_flagged_and_those_without_limit_are_not():
+    limit = np.full((7, 7), LIMIT)
+    limit[5, 5] = np.nan
+    data = np.full((1, 1, 7, 7), 1000.0)
+    data[0, 0, 1, 1] = data[0, 0, 5, 5] = 40000
+    out = saturation(make_ramp(data, NFRAMES=4), references(image("saturation", limit)))
+    expected = np.zeros((7, 7), bool)
+    expected[:3, :3] = True
+    np.testing.assert_array_equal(out.groupdq[0, 0] == SAT, expected)
 
 
 def test_pixels_without_limit_are_not_checked():

@@ -7,7 +7,7 @@ from schemas.errors import Unprocessable, UsageError
 from schemas.meta import Keywords, Meta
 from schemas.products import Rate
 from simulator.quick import FlatRamp, flat_ramp
-from tests.processors.detector1.build import image, make_ramp, references
+from tests.processors.detector1.build import everything, image, make_ramp, references
 
 DNU = int(DQ.DO_NOT_USE)
 
@@ -88,6 +88,70 @@ def test_chosen_groups():
     assert (ramp.groupdq == 0).all()
     with pytest.raises(UsageError, match="leave nothing to fit"):
         ramp_fit(ramp, given, firstgroup=7, lastgroup=3)
+
+
+def test_a_later_group_alone_has_no_rate():
+    """Of the charge that is in it nothing says when it came."""
+    shape = (4, 6)
+    data = np.broadcast_to(100.0 * np.arange(1, 5)[:, None, None], (1, 4, *shape)).copy()
+    flags = np.zeros(data.shape, np.uint8)
+    flags[:, 2:, :, :3] = DQ.SATURATED
+    for algorithm in ("ols", "gls"):
+        rate = ramp_fit(make_ramp(data, flags), everything(shape), algorithm=algorithm, firstgroup=1)
+        assert np.isnan(rate.data[..., :3]).all()
+        assert (rate.dq[..., :3] & np.uint32(DQ.DO_NOT_USE)).all()
+        np.testing.assert_allclose(rate.data[..., 3:], 10, rtol=1e-5)
+
+
+def miri(ngroup, pedestal=8000.0, excess=500.0, shape=(64, 64)):
+    """Steady light above a pedestal, with too much in the first group; a star saturates the second."""
+    rate = np.full(shape, 40.0)
+    rate[30:34, 30:34] = 20000.0
+    data = (
+        pedestal
+        - excess * (np.arange(ngroup) == 0)[:, None, None]
+        + rate * (3.0 * np.arange(1, ngroup + 1)[:, None, None])
+    )
+    flags = np.zeros((1, *data.shape), np.uint8)
+    flags[:, 1:, 30:34, 30:34] = DQ.SATURATED
+    if ngroup > 2:
+        flags[:, -1] |= np.uint8(DQ.DO_NOT_USE)
+    cards = {
+        "INSTRUME": "MIRI",
+        "DETECTOR": "MIRIMAGE",
+        "EXP_TYPE": "MIR_IMAGE",
+        "TFRAME": 3.0,
+        "TGROUP": 3.0,
+    }
+    return make_ramp(data[np.newaxis], flags, **cards), rate
+
+
+@pytest.mark.parametrize("ngroup", [2, 3])
+def test_rates_from_miris_first_groups_alone_say_so(ngroup):
+    given, true = miri(ngroup)
+    rate = ramp_fit(given, everything(true.shape))
+    said = np.uint32(DQ.FLUX_ESTIMATED | DQ.UNRELIABLE_SLOPE)
+    assert np.isfinite(rate.data).all()
+    assert ((rate.dq & said) == said).all()
+    star = true > 1000
+    np.testing.assert_allclose(rate.data[0][star], true[star], rtol=0.02)  # without the pedestal
+    plain = ramp_fit(given, everything(true.shape), algorithm="ols")
+    assert not (plain.dq & said).any()
+
+
+def test_where_miris_first_group_is_left_out_nothing_is_said():
+    given, true = miri(4)
+    given.groupdq[:, 0] |= np.uint8(DQ.DO_NOT_USE)
+    given = given.with_meta(given.meta.with_primary(INT1SKIP=1))
+    rate = ramp_fit(given, everything(true.shape))
+    assert (rate.dq[0][true < 1000] == 0).all()
+
+
+def test_one_group_of_miri_is_refused():
+    given, true = miri(1)
+    with pytest.raises(Unprocessable, match=r"test_uncal\.fits: one group is too few.*algorithm=ols"):
+        ramp_fit(given, everything(true.shape))
+    assert np.isfinite(ramp_fit(given, everything(true.shape), algorithm="ols").data).all()
 
 
 def test_fit_quality_is_an_option():

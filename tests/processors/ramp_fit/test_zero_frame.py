@@ -3,13 +3,14 @@
 import numpy as np
 import pytest
 
+from processors.detector1 import saturation
 from processors.detector1.readout import read_pattern
 from processors.ramp_fit import average_integrations, ramp_fit
 from processors.ramps import gls, ols, zeroframe
 from processors.ramps.covariance import PixelNoise
 from schemas.dq import DQ
 from schemas.products import concatenate
-from tests.processors.detector1.build import everything, make_ramp
+from tests.processors.detector1.build import everything, image, make_ramp, references
 
 SHAPE = (2, 4, 10, 12)
 REFERENCES = everything(SHAPE[2:], gain=2.0, readnoise=6.0)
@@ -190,6 +191,36 @@ def test_shares_are_relative_to_a_whole_ramp():
     mean = average_integrations(rate, REFERENCES)
     expected = rate.data[..., 1:4].mean(axis=0)
     np.testing.assert_allclose(mean.data[..., 1:4], expected, rtol=1e-3)
+
+
+@pytest.mark.parametrize("ngroup", [1, 2])
+def test_light_that_saturates_within_the_last_group_has_its_rate(ngroup):
+    """From the zero frame, or from the first of two groups, instead of one that is too low."""
+    shape, limit = (6, 8), 50000.0
+    last = TFRAME * ((ngroup - 1) * (NFRAMES + GAP) + NFRAMES)
+    rate = np.where(np.arange(8) < 4, 0.5, 1.15) * limit / last
+    frames = TFRAME * (np.arange(ngroup)[:, None] * (NFRAMES + GAP) + np.arange(1, NFRAMES + 1))
+    light = np.minimum(frames[..., None, None] * rate, limit) + np.zeros(shape)
+    data = light.mean(axis=1)[np.newaxis]
+    assert data.max() < limit
+    for zero in (light[0, 0][np.newaxis], None):
+        given = make_ramp(
+            data,
+            zeroframe=zero,
+            NFRAMES=NFRAMES,
+            GROUPGAP=GAP,
+            TFRAME=TFRAME,
+            TGROUP=TFRAME * (NFRAMES + GAP),
+        )
+        flagged = saturation(given, references(image("saturation", np.full(shape, limit))), n_pix_grow_sat=0)
+        found = ramp_fit(flagged, everything(shape))
+        bright = found.dq[..., 4:]
+        assert (bright & np.uint32(DQ.SATURATED)).all()
+        if zero is None and ngroup == 1:
+            assert (bright & np.uint32(DQ.DO_NOT_USE)).all()
+        else:
+            np.testing.assert_allclose(found.data[0], np.broadcast_to(rate, shape), rtol=1e-5)
+            assert (bright & ESTIMATED).all()
 
 
 def test_one_group_needs_no_permission():

@@ -80,6 +80,41 @@ def test_errors_of_single_groups_are_right():
     np.testing.assert_allclose(ratio[1][:, ::3], 1, rtol=1e-6)
 
 
+@pytest.mark.parametrize("nframes", [1, 8])
+@pytest.mark.parametrize("scatter", [0.0, 10.0, 30.0])
+def test_of_one_group_it_is_what_faint_pixels_differ_from_neighbours_by(scatter, nframes):
+    """Whatever smooth light, stars, hits and bad pixels there are."""
+    rng = np.random.default_rng(5)
+    y, x = np.mgrid[: SHAPE[0], : SHAPE[1]]
+    rate = 3.0 + 0.02 * y + 0.05 * x
+    rate[::9, ::11] += 500
+    rate[40:60, 40:60] += 50
+    data = rng.poisson(rate * GAIN * 10 * np.ones((nframes, *SHAPE))).cumsum(axis=0) / GAIN
+    data = (data + rng.normal(0, READ / np.sqrt(2), data.shape)).mean(axis=0)
+    data += rng.normal(0, scatter, SHAPE)
+    flags = np.zeros((1, 1, *SHAPE), np.uint8)
+    flags[0, 0, 3::20] = SAT
+    data[3::20] = 1e5
+    header = {"NFRAMES": nframes, "NINTS": 2}
+    given = make_ramp(np.stack([data[None]] * 2), np.concatenate([flags, flags]), **header)
+    given.pixeldq[5, ::2], data[5, ::2] = np.uint32(DQ.HOT), 3000
+    found = ramp_fit(given, everything(SHAPE, gain=GAIN, readnoise=READ))
+    rated = np.isfinite(found.data)
+    assert not rated[0, 3::20].any()
+    assert (((found.dq & np.uint32(DQ.FLUX_ESTIMATED)) != 0) == rated).all()
+    pull = ((found.data - rate) / found.err)[0][rated[0] & (found.dq[0] == DQ.FLUX_ESTIMATED)]
+    assert pull.std() == pytest.approx(1, abs=0.06)
+    np.testing.assert_allclose(found.err**2, found.var_poisson + found.var_rnoise, rtol=1e-5)
+
+
+def test_of_one_group_and_few_pixels_only_the_flag_is_new():
+    for shape in ((1, 1), (2, 40), (8, 9)):
+        given = make_ramp(np.random.default_rng(1).normal(1000, 100, (1, 1, *shape)))
+        found = ramp_fit(given, everything(shape, gain=GAIN, readnoise=READ))
+        np.testing.assert_allclose(found.var_rnoise, 0.5 * READ**2 / 10.0**2, rtol=1e-5)
+        assert (found.dq == DQ.FLUX_ESTIMATED).all()
+
+
 def test_where_too_few_pixels_tell_nothing_is_added():
     data, pattern = ramps(20.0)
     flags = np.zeros(data.shape, np.uint8)
