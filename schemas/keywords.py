@@ -53,7 +53,10 @@ POOL: Final = (
 )  # fmt: skip
 """Further columns of an association pool, and what it takes to group exposures."""
 
-EVENT_KEYWORDS: Final = (*DATAMODEL_PATH, *POOL)
+STRIPES: Final = ("SLOWAXIS", "MSTR_RD1", "MSTR_SK1", "MSTR_RD2", "MSTR_SK2", "MSTR_RPT", "MSTR_ILV")
+"""What tells the rows of the detector that an exposure in stripes has."""
+
+EVENT_KEYWORDS: Final = (*DATAMODEL_PATH, *POOL, *STRIPES)
 """Every keyword that an event may carry, in this order."""
 
 SCIENCE_KEYWORDS: Final = (
@@ -68,7 +71,7 @@ SCIENCE_KEYWORDS: Final = (
     "PIXAR_SR", "PIXAR_A2", "GAINFACT", "PXSCLRT", "XPOSURE", "TEXPTIME", "APERNAME", "LAMP", "OPMODE",
     "PREIMAGE", "TSOVISIT", "BKGDTARG", "IS_PSF", "MSAMETFL", "MSAMETID", "FRMDIVSR", "NOUTPUTS",
     "DRPFRMS2", "ZEROFRAM", "TMEASURE", "BKGLEVEL", "BKGSUB", "S_GANSCL", "S_REGION", "RESWHT", "PIXFRAC",
-    "KERNEL", "NOISECOR", "INT1SKIP", "INT2SKIP",
+    "KERNEL", "NOISECOR", "INT1SKIP", "INT2SKIP", *STRIPES[1:],
 )  # fmt: skip
 """Keywords that say what the data are. Only these enter a content digest: others tell how they were made."""
 

@@ -9,9 +9,9 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from processors.ramps.candidates import CII, NROWS, Q, Z, back_substitute
 from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
 from processors.ramps.gls import LARGEST, Slopes
-from processors.ramps.jumps import CII, NROWS, Q, Z, back_substitute
 from processors.ramps.kernels import TILE, Array, collect, gather, kernel, parallel_kernel, reduce
 
 

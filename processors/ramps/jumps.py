@@ -15,6 +15,7 @@ import numpy as np
 from numba import prange
 from numpy.typing import NDArray
 
+from processors.ramps.candidates import CII, NROWS, Q, Z, back_substitute, best_candidate, suspect
 from processors.ramps.covariance import Float32, PixelNoise, ReadPattern
 from processors.ramps.gls import check_shapes
 from processors.ramps.growth import Neighbours, grow
@@ -25,16 +26,11 @@ from processors.ramps.kernels import (
     BR,
     DNU,
     DT,
-    INV,
     JUMP,
-    NSCRATCH,
     SAT,
     TILE,
     Array,
     D,
-    L,
-    U,
-    V,
     collect,
     kernel,
     parallel_kernel,
@@ -43,17 +39,8 @@ from processors.ramps.kernels import (
 from processors.ramps.tiles import FLAGGED, POISSON, READ, SA, SB, SC, load, medians, sweep, workspace
 
 DNU32 = np.uint32(DNU)
-Q, Z, CII, CIJ = range(NSCRATCH, NSCRATCH + 4)
-"""More rows of scratch: C^-1 dt, C^-1 times the residual, and diagonal and upper off-diagonal of C^-1."""
-NROWS = NSCRATCH + 4
-LAST_PAIR = 6.5
-"""By how much more two of three differences must lower chi-squared: noise does so in 0.2 % of single hits."""
-SIGNIFICANT = 4.5
-"""Standard deviations beyond which a difference is more than is usual."""
 STEP = 32
 """Rows and columns from one pixel to the next of those that tell the usual rate."""
-LITTLE = 5.0
-"""Sizes of a hit beyond which what is not usual counts as a bright source."""
 
 
 @dataclass(frozen=True)
@@ -227,11 +214,11 @@ def _search_ramp(w: Array, n: int, end: Array, noise: Any, how: Any, found: Arra
         if a - b * b / c <= min(cuts[0], cuts[1]):
             break  # no candidate can lower chi-squared by more than all of it
         back_substitute(w, n, b / c)
-        first, count, excess = _best_candidate(w, n, c, cuts)
+        first, count, excess = best_candidate(w, n, b / c, c, cuts)
         if count == 0:
             break
         any_found = True
-        if n == 2 and _suspect(w, first, noise, usual):
+        if n == 2 and suspect(w, first, noise, usual):
             first, count = 0, 2
         sigma = np.sqrt(excess)
         for i in range(first, first + count):
@@ -256,86 +243,6 @@ def _typical_rate(w: Array, n: int) -> float:
     if n < 4:
         return float(rates[0])
     return float(0.5 * (rates[(n - 1) // 2] + rates[n // 2]))
-
-
-@kernel
-def back_substitute(w: Array, n: int, slope: float) -> None:
-    """Write C^-1 dt, C^-1 (d - slope dt) and the elements of C^-1 next to its diagonal, behind `reduce`.
-
-    Parameters
-    ----------
-    w : ndarray `(NROWS, ngroup)`
-        Scratch; rows Q to CIJ are written.
-    n : int
-        Number of differences.
-    slope : float
-        DN/s.
-    """
-    last = n - 1
-    w[CII, last] = w[INV, last]
-    w[Q, last] = w[V, last] * w[INV, last]
-    w[Z, last] = (w[U, last] - slope * w[V, last]) * w[INV, last]
-    for i in range(n - 2, -1, -1):
-        factor = w[L, i + 1]
-        w[CIJ, i] = -factor * w[CII, i + 1]
-        w[CII, i] = w[INV, i] - factor * w[CIJ, i]
-        w[Q, i] = w[V, i] * w[INV, i] - factor * w[Q, i + 1]
-        w[Z, i] = (w[U, i] - slope * w[V, i]) * w[INV, i] - factor * w[Z, i + 1]
-
-
-@kernel
-def _best_candidate(w: Array, n: int, c: float, cuts: Any) -> tuple[int, int, float]:
-    """Find the candidate that is most likely a hit.
-
-    With P = C^-1 - q q / c, z = P d, freeing differences S lowers chi-squared by ``z_S (P_SS)^-1 z_S``, and
-    their excess is ``(P_SS)^-1 z_S``. Two are only freed together where they share an averaged group, which a
-    hit can split. Where few differences are left, what is hit and what is not explain each other as well; as
-    hits add charge, one that takes charge away must lower chi-squared by much more. The only two of three
-    that share a group are both freed if the other one explains nothing and they clearly do not agree.
-
-    Returns
-    -------
-    first, count : int
-        First difference and number of differences (0 for none).
-    excess : float
-        The decrease of chi-squared.
-    """
-    first, count, excess, best = -1, 0, 0.0, -np.inf
-    for i in range(n):
-        pii = w[CII, i] - w[Q, i] ** 2 / c
-        gain = w[Z, i] ** 2 / pii
-        # of two differences, both lower it by the same
-        adds = w[Z, i] > 0.0 if n > 2 else w[D, i] / w[DT, i] > w[D, 1 - i] / w[DT, 1 - i]
-        score = gain - cuts[0] - (0.0 if adds else cuts[0])
-        if gain > cuts[0] and score > best and (adds or n > 2):
-            first, count, excess, best = i, 1, gain, score
-        if n > 2 and i + 1 < n and -1.0 < w[BR, i + 1] < 0.0:
-            pjj = w[CII, i + 1] - w[Q, i + 1] ** 2 / c
-            pij = w[CIJ, i] - w[Q, i] * w[Q, i + 1] / c
-            zi, zj = w[Z, i], w[Z, i + 1]
-            one, other = zi * pjj - zj * pij, zj * pii - zi * pij
-            gain = (zi * one + zj * other) / (pii * pjj - pij * pij)
-            adds = one > 0.0 and other > 0.0
-            score = gain - cuts[1] - (0.0 if adds else cuts[0]) - (LAST_PAIR if n == 3 else 0.0)
-            if gain > cuts[1] and score > best and (adds or n > 3):
-                first, count, excess, best = i, 2, gain, score
-    return first, count, excess
-
-
-@kernel
-def _suspect(w: Array, hit: int, noise: Any, usual: float) -> bool:
-    """Tell whether the other one of two differences may have a part of a hit too.
-
-    That can be where both share an averaged group, and nothing else tells the rate: unless it is no more than
-    most pixels have, or so much that the hit is little beside it.
-    """
-    other = 1 - hit
-    if not -1.0 < w[BR, 1] < 0.0:
-        return False
-    gain, read, dark = noise
-    rest, excess = w[D, other] - usual * w[DT, other], w[D, hit] - w[D, other] * w[DT, hit] / w[DT, other]
-    variance = (usual + dark) / gain * w[AP, other] + read * w[AR, other]
-    return bool(rest > SIGNIFICANT * np.sqrt(variance) and rest < LITTLE * excess)
 
 
 @kernel

@@ -116,6 +116,33 @@ def test_of_two_differences_that_share_a_group_the_other_is_not_trusted(pattern,
     assert (np.abs((fit.slope * GAIN - rate) / (fit.err * GAIN))[known] > 6).mean() < 0.01
 
 
+@pytest.mark.parametrize("pattern", [(3, 1, 0), (4, 1, 0), (4, 4, 1), (4, 8, 12), (5, 4, 1), (8, 1, 0)])
+def test_steps_down_are_taken_out_where_light_cannot_be_negative(pattern):
+    """As in pixels with telegraph noise: the difference that fell is spoilt, not those that did not."""
+    times, rate = read_times(*pattern), 2.0
+    rng = np.random.default_rng(49)
+    sigma = np.hypot(READNOISE * GAIN / np.sqrt(pattern[1]), np.sqrt(rate * FRAME * sum(pattern[1:])))
+    group = rng.integers(1, pattern[0], SHAPE)
+    data = simulate(times, rate, SHAPE, 50, (group * pattern[1], np.full(SHAPE, -50 * sigma)))
+    flags = find(data, times)
+    hit = np.arange(pattern[0])[:, None, None] == group
+    assert (jumped(flags) & hit).any(axis=0).mean() > 0.999
+    fit = gls.fit_slopes(data, flags, ReadPattern.of_groups(times), PixelNoise(*planes(SHAPE)))
+    assert (np.abs((fit.slope * GAIN - rate) / (fit.err * GAIN)) < 6).mean() > 0.99
+
+
+def test_a_source_beside_the_middle_group_keeps_its_rate():
+    """Where a hit's parts do not explain a rate that is not the usual one."""
+    times = read_times(3, 4, 1)
+    rng = np.random.default_rng(51)
+    rate = np.where(rng.uniform(size=SHAPE) < 0.2, 10 ** rng.uniform(1.5, 3.3, SHAPE), 10.0)
+    sigma = np.hypot(READNOISE * GAIN / 2, np.sqrt(rate * FRAME * 5))
+    data = simulate(times, rate, SHAPE, 52, (rng.choice((4, 8), SHAPE), 100 * sigma))
+    fit = gls.fit_slopes(data, find(data, times), ReadPattern.of_groups(times), PixelNoise(*planes(SHAPE)))
+    assert np.isfinite(fit.slope[rate > 10]).mean() > 0.9
+    assert np.isfinite(fit.slope[rate == 10]).mean() > 0.999
+
+
 def test_several_hits():
     times = read_times(12)
     data = simulate(times, 20.0, SHAPE, 36)
