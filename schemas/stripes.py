@@ -101,9 +101,8 @@ def _start(keywords: Mapping[str, Any], slow_axis: int) -> int:
 
 
 def _whole(keywords: Mapping[str, Any], name: str, least: int, absent: int | None = None) -> int:
-    value = keywords.get(name, absent)
-    if value is None and absent is not None:
-        value = absent
+    value = keywords.get(name)
+    value = absent if value is None else value
     if not isinstance(value, int) or isinstance(value, bool) or not least <= value <= DETECTOR_ROWS:
         raise _refused(keywords, f"{name} = {value} is no number from {least} to {DETECTOR_ROWS}")
     return value

@@ -6,6 +6,10 @@ from pathlib import Path
 import numpy as np
 from astropy.io import fits
 
+from simulator.crds_cache import CrdsCache
+from simulator.lamp import Lamp, write_lamp
+from simulator.references.build import add_exposure, header_of
+
 
 @dataclass(frozen=True)
 class Stripes:
@@ -56,6 +60,23 @@ TWICE = Stripes(
 """The same rows twice in each frame, and no rows of reference pixels."""
 
 ALL = {"interleaved": INTERLEAVED, "downwards": DOWNWARDS, "twice": TWICE}
+
+
+def exposed(stripes: Stripes, folder: Path, root: str = "jw01234002001_02101_00001", **lamp) -> Path:
+    """Write an exposure to a lamp in stripes, its full frame (``full_...``), and its references (``crds``).
+
+    The cache can be added to: `CrdsCache(folder / "crds")`.
+    """
+    request = Lamp(
+        detector=stripes.detector, exp_type="NRC_TSGRISM", pattern="RAPID",
+        keywords=(("FILTER", "F444W"), ("PUPIL", "GRISMR"), ("MODULE", "A")), **lamp,
+    )  # fmt: skip
+    name = f"{root}_{stripes.detector.lower()}_uncal.fits"
+    path = cut(write_lamp(request, folder / f"full_{name}"), stripes, folder / name)
+    cache = CrdsCache(folder / "crds")
+    add_exposure(cache, header_of(path))
+    cache.commit()
+    return path
 
 
 def cut(full: Path, stripes: Stripes, path: Path) -> Path:

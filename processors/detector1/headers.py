@@ -103,7 +103,7 @@ def _demand_on_detector(meta: Meta, shape: tuple[int, ...]) -> None:
     whole = DETECTOR["MIRI"] if is_miri(meta) else NEAR_INFRARED_DETECTOR
     axes = [(1, shape[3]), (2, shape[2])]
     if in_stripes(meta.primary):
-        stripes_of(meta.primary)
+        stripes_of(meta.primary)  # refuses rows that do not lie on the detector
         axes.pop()
     for axis, length in axes:
         start = meta.get(f"SUBSTRT{axis}")

@@ -41,6 +41,7 @@ from processors.ramps.covariance import PixelNoise, Pixels, ReadPattern
 from processors.ramps.gls import Slopes
 from processors.ramps.kernels import JUMP, SAT, UNUSABLE
 from processors.ramps.pedestals import UNLIT, first_used
+from processors.ramps.resets import SIGMA
 from schemas.dq import DQ
 
 BROKEN = SAT | JUMP
@@ -53,8 +54,6 @@ FEW_FULL = 20
 """Bright ones of those that saturate later: each of them tells more, and how well they do is counted."""
 OUTLYING = 7.0
 """Median deviations from the line, about 5 standard deviations, beyond which a pixel tells nothing of it."""
-SIGMA = 1.4826
-"""Standard deviation of a normal distribution over its median deviation."""
 MEDIAN = 1.2533
 """Standard deviation of a median of normal numbers over that of their mean."""
 LARGEST = 1e12

@@ -39,6 +39,8 @@ from processors.ramps.kernels import (
 from processors.ramps.tiles import FLAGGED, POISSON, READ, SA, SB, SC, load, medians, sweep, workspace
 
 DNU32 = np.uint32(DNU)
+UNEVEN = 3
+"""Frames in a group from which on a hit can give its two differences parts that are not the same."""
 STEP = 32
 """Rows and columns from one pixel to the next of those that tell the usual rate."""
 
@@ -128,7 +130,9 @@ def find_jumps(
 
 
 def _usual_rate(data: Float32, pattern: ReadPattern) -> float:
-    """Return the rate of most pixels, DN/s, from some of them."""
+    """Return the rate of most pixels, DN/s, from some of them; 0 where nothing depends on it."""
+    if pattern.nreads.max() < UNEVEN:
+        return 0.0
     _, ny, nx = data.shape
     some = data[:, ny // 2 % STEP :: STEP, nx // 2 % STEP :: STEP] if min(ny, nx) > 4 * STEP else data
     with np.errstate(invalid="ignore", over="ignore"):

@@ -5,26 +5,14 @@ import pytest
 
 from schemas.dq import DQ
 from schemas.reading import read
-from simulator.crds_cache import CrdsCache
-from simulator.lamp import Lamp, write_lamp
-from simulator.references.build import add_exposure, header_of
 from streams.run.driver import RunRequest, run
-from tests.striped import ALL, cut
+from tests.striped import ALL, exposed
 
 
 @pytest.mark.parametrize("name", ["interleaved", "downwards"])
 def test_rates_of_an_exposure_in_stripes(name, tmp_path, monkeypatch):
     stripes = ALL[name]
-    camera = stripes.detector.lower()
-    lamp = Lamp(
-        detector=stripes.detector, exp_type="NRC_TSGRISM", pattern="RAPID", ngroups=2, spots=0,
-        keywords=(("FILTER", "F444W"), ("PUPIL", "GRISMR"), ("MODULE", "A")),
-    )  # fmt: skip
-    full = write_lamp(lamp, tmp_path / f"full_{camera}_uncal.fits")
-    path = cut(full, stripes, tmp_path / f"jw01234001001_02101_00001_{camera}_uncal.fits")
-    cache = CrdsCache(tmp_path / "crds")
-    add_exposure(cache, header_of(path))
-    cache.commit()
+    path = exposed(stripes, tmp_path, ngroups=2, spots=0)
     monkeypatch.setenv("CRDS_PATH", str(tmp_path / "crds"))
     for variable in ("CRDS_CONTEXT", "CRDS_SERVER_URL"):
         monkeypatch.delenv(variable, raising=False)

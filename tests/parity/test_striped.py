@@ -4,14 +4,11 @@ import numpy as np
 import pytest
 from astropy.io import fits
 
-from simulator.crds_cache import CrdsCache
-from simulator.lamp import Lamp, write_lamp
-from simulator.references.build import add_exposure, header_of
 from tests.parity import peer
 from tests.parity.conftest import Exposure
 from tests.parity.ours import stage1
 from tests.parity.tolerances import RATE
-from tests.striped import ALL, cut
+from tests.striped import ALL, exposed
 
 pytestmark = pytest.mark.peer
 
@@ -23,17 +20,8 @@ def exposures(need_peer, tmp_path_factory):
     for number, (name, stripes) in enumerate(ALL.items(), 1):
         folder = root / name
         folder.mkdir()
-        lamp = Lamp(
-            detector=stripes.detector, exp_type="NRC_TSGRISM", pattern="RAPID", ngroups=4, spots=400,
-            zeroframe=True, keywords=(("FILTER", "F444W"), ("PUPIL", "GRISMR"), ("MODULE", "A")),
-        )  # fmt: skip
-        stem = f"jw01234{number:03d}001_02101_00001_{stripes.detector.lower()}_uncal.fits"
-        full = write_lamp(lamp, folder / f"full_{stem}")
-        uncal = cut(full, stripes, folder / stem)
-        full.unlink()
-        cache = CrdsCache(folder / "crds")
-        add_exposure(cache, header_of(uncal))
-        cache.commit()
+        root_name = f"jw01234{number:03d}001_02101_00001"
+        uncal = exposed(stripes, folder, root_name, ngroups=4, spots=400, zeroframe=True)
         found[name] = Exposure(uncal, folder / "crds", root / "peer")
     caches = {exposure.uncal: exposure.crds for exposure in found.values()}
     peer.run(caches, root / "peer", {"ramp_fit": {"suppress_one_group": False}})

@@ -12,10 +12,9 @@ from processors.steps import StepSettings
 from schemas.dq import DQ
 from schemas.reading import read
 from simulator.crds_cache import CrdsCache
-from simulator.lamp import Lamp, write_lamp
 from simulator.references.build import add_exposure, header_of
 from streams.references import references_for
-from tests.striped import ALL, cut
+from tests.striped import ALL, exposed
 
 BESIDE = DQ.JUMP_DET | DQ.SATURATED
 """Flags that spread to neighbours, which other rows are where stripes meet."""
@@ -33,16 +32,10 @@ class Pair:
 def pair(request, tmp_path_factory):
     stripes = ALL[request.param]
     folder = tmp_path_factory.mktemp(request.param)
-    camera = stripes.detector.lower()
-    lamp = Lamp(
-        detector=stripes.detector, exp_type="NRC_TSGRISM", pattern="RAPID", ngroups=3, spots=400,
-        zeroframe=True, keywords=(("FILTER", "F444W"), ("PUPIL", "GRISMR"), ("MODULE", "A")),
-    )  # fmt: skip
-    full = write_lamp(lamp, folder / f"jw01234001001_02101_00001_{camera}_uncal.fits")
-    path = cut(full, stripes, folder / f"jw01234002001_02101_00001_{camera}_uncal.fits")
+    path = exposed(stripes, folder, ngroups=3, spots=400, zeroframe=True)
+    full = path.with_name(f"full_{path.name}")
     cache = CrdsCache(folder / "crds")
-    for one in (full, path):
-        add_exposure(cache, header_of(one))
+    add_exposure(cache, header_of(full))
     cache.commit()
     with pytest.MonkeyPatch.context() as environment:
         environment.setenv("CRDS_PATH", str(folder / "crds"))

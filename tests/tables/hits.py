@@ -8,7 +8,7 @@ from rich.table import Table
 from processors.ramps import gls, jumps, twopoint
 from processors.ramps.covariance import PixelNoise, ReadPattern
 from schemas.dq import DQ
-from tests.processors.ramps.ramps import FRAME, GAIN, READNOISE, planes, read_times, simulate
+from tests.processors.ramps.ramps import GAIN, planes, read_times, sigma_of_difference, simulate
 
 SHAPE = (160, 160)
 SIZES = (3, 4, 5, 6, 7, 8, 10, 12, 15, 20, 30)
@@ -43,7 +43,7 @@ class Curve:
 def curve(case, method):
     """Return the curve of a case: one jump in each ramp, between two groups, at any of them but the first."""
     ngroups, rate = CASES[case]
-    sigma = np.hypot(READNOISE * GAIN, np.sqrt(rate * FRAME))
+    sigma = sigma_of_difference(rate)
     seed = 1000 * (1 + list(CASES).index(case))
     times = read_times(ngroups)
     clean = simulate(times, rate, SHAPE, seed)
@@ -76,7 +76,7 @@ def rest(case, method):
     """Return what hits leave behind in ramps of averaged groups, a fifth of which are hit."""
     ngroups, nframes, gap = AVERAGED[case]
     rng = np.random.default_rng(list(AVERAGED).index(case))
-    sigma = np.hypot(READNOISE * GAIN / np.sqrt(nframes), np.sqrt(SKY * FRAME * (nframes + gap)))
+    sigma = sigma_of_difference(SKY, nframes, gap)
     struck = rng.uniform(size=SHAPE) < 0.2
     charge = np.where(struck, sigma * 10 ** rng.uniform(0.7, 3, SHAPE), 0)
     times = read_times(ngroups, nframes, gap)

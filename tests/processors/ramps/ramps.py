@@ -12,6 +12,11 @@ def read_times(ngroups, nframes=1, gap=0):
     return [[(g * (nframes + gap) + k + 1) * FRAME for k in range(nframes)] for g in range(ngroups)]
 
 
+def sigma_of_difference(rate, nframes=1, gap=0):
+    """Electrons: read noise and photons between two groups, as in `read_times`."""
+    return np.hypot(READNOISE * GAIN / np.sqrt(nframes), np.sqrt(rate * FRAME * (nframes + gap)))
+
+
 def simulate(times, rate, shape, seed, hit=None):
     """Ramps `(ngroup, *shape)` in DN for a rate in e-/s; `hit` is (number of the read, electrons)."""
     rng = np.random.default_rng(seed)

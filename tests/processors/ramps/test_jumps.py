@@ -9,7 +9,15 @@ from processors.ramps import gls, jumps
 from processors.ramps.covariance import PixelNoise, ReadPattern
 from processors.ramps.growth import Neighbours
 from schemas.dq import DQ
-from tests.processors.ramps.ramps import FRAME, GAIN, READNOISE, planes, read_times, simulate
+from tests.processors.ramps.ramps import (
+    FRAME,
+    GAIN,
+    READNOISE,
+    planes,
+    read_times,
+    sigma_of_difference,
+    simulate,
+)
 
 SHAPE = (128, 128)
 ALONE = jumps.JumpThresholds(neighbours=None)
@@ -47,7 +55,7 @@ def test_completeness(ngroups, rate):
     """Hits of 10 to 30 sigma of a difference: at least 97 % are found, at the right group."""
     times = read_times(ngroups)
     rng = np.random.default_rng(32)
-    sigma = np.hypot(READNOISE * GAIN, np.sqrt(rate * FRAME))
+    sigma = sigma_of_difference(rate)
     read = rng.integers(1, ngroups, SHAPE)
     data = simulate(times, rate, SHAPE, 33, (read, sigma * rng.uniform(10, 30, SHAPE)))
     hit = np.arange(ngroups)[:, None, None] == read
@@ -60,7 +68,7 @@ def test_hits_within_averaged_groups():
     """A hit between the reads of a group spoils two differences; with both gone the slope is right."""
     times = read_times(8, 8, 2)
     rng = np.random.default_rng(34)
-    sigma = np.hypot(READNOISE * GAIN / np.sqrt(8), np.sqrt(5.0 * FRAME * 10))
+    sigma = sigma_of_difference(5.0, 8, 2)
     read = rng.integers(1, 64, SHAPE)
     data = simulate(times, 5.0, SHAPE, 35, (read, sigma * rng.uniform(15, 100, SHAPE)))
     flags = find(data, times)
@@ -83,7 +91,7 @@ def test_hits_within_the_averaged_groups_of_short_ramps(pattern, rate):
     """They add charge to two of few differences: what is left is the part without it."""
     times = read_times(*pattern)
     rng = np.random.default_rng(45)
-    sigma = np.hypot(READNOISE * GAIN / np.sqrt(pattern[1]), np.sqrt(rate * FRAME * sum(pattern[1:])))
+    sigma = sigma_of_difference(rate, *pattern[1:])
     read = rng.integers(1, pattern[0] * pattern[1], SHAPE)
     data = simulate(times, rate, SHAPE, 46, (read, sigma * 10 ** rng.uniform(1.2, 3, SHAPE)))
     flags = find(data, times)
@@ -102,7 +110,7 @@ def test_of_two_differences_that_share_a_group_the_other_is_not_trusted(pattern,
     """Unless it is what most pixels have, or so large that the hit is little beside it."""
     times = read_times(*pattern)
     rng = np.random.default_rng(47)
-    sigma = np.hypot(READNOISE * GAIN / np.sqrt(pattern[1]), np.sqrt(rate * FRAME * sum(pattern[1:])))
+    sigma = sigma_of_difference(rate, *pattern[1:])
     read = rng.integers(1, pattern[0] * pattern[1], SHAPE)
     struck = rng.uniform(size=SHAPE) < 0.3
     charge = np.where(struck, sigma * 10 ** rng.uniform(1.2, 3, SHAPE), 0)
@@ -121,7 +129,7 @@ def test_steps_down_are_taken_out_where_light_cannot_be_negative(pattern):
     """As in pixels with telegraph noise: the difference that fell is spoilt, not those that did not."""
     times, rate = read_times(*pattern), 2.0
     rng = np.random.default_rng(49)
-    sigma = np.hypot(READNOISE * GAIN / np.sqrt(pattern[1]), np.sqrt(rate * FRAME * sum(pattern[1:])))
+    sigma = sigma_of_difference(rate, *pattern[1:])
     group = rng.integers(1, pattern[0], SHAPE)
     data = simulate(times, rate, SHAPE, 50, (group * pattern[1], np.full(SHAPE, -50 * sigma)))
     flags = find(data, times)
@@ -136,7 +144,7 @@ def test_a_source_beside_the_middle_group_keeps_its_rate():
     times = read_times(3, 4, 1)
     rng = np.random.default_rng(51)
     rate = np.where(rng.uniform(size=SHAPE) < 0.2, 10 ** rng.uniform(1.5, 3.3, SHAPE), 10.0)
-    sigma = np.hypot(READNOISE * GAIN / 2, np.sqrt(rate * FRAME * 5))
+    sigma = sigma_of_difference(rate, 4, 1)
     data = simulate(times, rate, SHAPE, 52, (rng.choice((4, 8), SHAPE), 100 * sigma))
     fit = gls.fit_slopes(data, find(data, times), ReadPattern.of_groups(times), PixelNoise(*planes(SHAPE)))
     assert np.isfinite(fit.slope[rate > 10]).mean() > 0.9

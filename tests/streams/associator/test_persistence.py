@@ -43,6 +43,13 @@ def keywords(number, start=None, **changes):
     return {**IMAGE, "EXPSTART": BEGINS + number / 96 if start is None else start, **changes}
 
 
+def read_all(host, bus):
+    """Have a host take all that is on its topics, within a minute."""
+    deadline = time.monotonic() + 60
+    while host.turn() or (sum(bus.lag(GROUP, SOURCES).values()) and time.monotonic() < deadline):
+        pass
+
+
 class Told:
     """What a store, an associator and a clock make of events."""
 
@@ -255,9 +262,7 @@ def test_on_a_bus_another_owner_goes_on_with_those_that_wait(kind, told, tmp_pat
     for events in ((), (told.ramp(1),)):
         host = HostedAssociator(bus, told.store, lambda _: ON)
         bus.publish([pack(event) for event in events])
-        deadline = time.monotonic() + 60
-        while host.turn() or (sum(bus.lag(GROUP, SOURCES).values()) and time.monotonic() < deadline):
-            pass
+        read_all(host, bus)
         host.close()
     found = {event.name: event for event in map(parse_event, (m.value for m in bus.read("association")))}
     assert {event.stage for event in found.values()} == {"ramp_fit"}

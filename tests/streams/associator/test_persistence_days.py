@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import math
-import time
 from itertools import permutations
 
 import pytest
@@ -11,7 +10,7 @@ import pytest
 from schemas.events import Plan, PlannedExposure, parse_event
 from schemas.keywords import event_keywords
 from streams.associator.drafts import WAIT, Patience
-from streams.associator.hosting import GROUP, SOURCES, HostedAssociator
+from streams.associator.hosting import HostedAssociator
 from streams.associator.plans import Expectation, detector_days
 from streams.associator.state import State
 from streams.associator.tables import Desks
@@ -21,7 +20,7 @@ from streams.store import Store
 from streams.topics import ASSOCIATOR_TABLES, TOPICS
 
 from .made import exposure, generation
-from .test_persistence import BEGINS, BUSES, HOUR, ON, Told, keywords, members
+from .test_persistence import BEGINS, BUSES, HOUR, ON, Told, keywords, members, read_all
 
 DAY = 86400.0
 MIDNIGHT = math.floor(BEGINS) + 1.0
@@ -207,9 +206,7 @@ def test_on_a_bus_the_next_owner_knows_it_too(kind, fresh, tmp_path):
     for events, said in (((), []), ((fresh.ramp(1, history=False, **LATE),), [exposure(1), exposure(2)])):
         host = HostedAssociator(bus, fresh.store, lambda _: ON)
         bus.publish([pack(event) for event in events])
-        deadline = time.monotonic() + 60
-        while host.turn() or (sum(bus.lag(GROUP, SOURCES).values()) and time.monotonic() < deadline):
-            pass
+        read_all(host, bus)
         host.close()
         assert sorted(parse_event(m.value).name for m in bus.read("association")) == said
     bus.close()

@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import time
 from dataclasses import replace
 from itertools import permutations
 
@@ -13,7 +12,7 @@ from hypothesis import strategies as st
 from schemas.errors import Unprocessable
 from schemas.events import Plan, PlanEvent, PlannedExposure, parse_event
 from streams.associator import Associator, Patience
-from streams.associator.hosting import GROUP, SOURCES, HostedAssociator
+from streams.associator.hosting import HostedAssociator
 from streams.associator.memory import pieces, remembered
 from streams.associator.tables import LEFT, Desks, forwarded, in_order
 from streams.associator.telling import heard
@@ -26,7 +25,7 @@ from streams.topics import ASSOCIATOR_TABLES, MEMBERS, TOPICS
 
 from .made import exposure, generation, recipe
 from .test_hosting import BUSES
-from .test_persistence import OFF, ON, Told, keywords, members
+from .test_persistence import OFF, ON, Told, keywords, members, read_all
 
 HERE, ELSEWHERE = {"DETECTOR": "NRCA1"}, {"DETECTOR": "NRCA3"}
 DAY = "nrca1@59780"
@@ -263,9 +262,7 @@ def test_on_a_bus_the_next_owner_knows_which_days_a_plan_leaves(kind, fresh, tmp
         assert [parse_event(m.value).name for m in bus.read("association")] in ([], [exposure(2)])
         host = HostedAssociator(bus, fresh.store, lambda _: ON)
         bus.publish([pack(event) for event in events])
-        deadline = time.monotonic() + 60
-        while host.turn() or (sum(bus.lag(GROUP, SOURCES).values()) and time.monotonic() < deadline):
-            pass
+        read_all(host, bus)
         host.close()
     assert [parse_event(m.value).name for m in bus.read("association")] == [exposure(2), exposure(4)]
     bus.close()
